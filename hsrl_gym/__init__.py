@@ -1,0 +1,1 @@
+"""Slate recommendation environments on learned users."""

@@ -1,0 +1,1 @@
+"""Readers: every data set becomes one `InteractionLog`."""
