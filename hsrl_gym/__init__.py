@@ -1,1 +1,27 @@
-"""Slate recommendation environments on learned users."""
+"""Slate recommendation environments on users learned from logs.
+
+`import hsrl_gym` registers `HSRL-RL4RS-v0`, `HSRL-ML1M-v0` and `HSRL-ML100K-v0` with Gymnasium.
+"""
+
+from gymnasium.envs.registration import register
+
+from hsrl_gym.errors import HsrlError
+
+__version__ = "0.1.0"
+__all__ = ["HsrlError", "__version__"]
+
+# The reference code pays `sweet_point` on RL4RS and `mean_with_cost` on MovieLens, and so do these.
+_DEFAULTS = {
+    "HSRL-RL4RS-v0": {"default_bundle": "rl4rs", "reward": "sweet_point"},
+    "HSRL-ML1M-v0": {"default_bundle": "ml1m", "reward": "mean_with_cost"},
+    "HSRL-ML100K-v0": {"default_bundle": "ml100k", "reward": "mean_with_cost"},
+}
+
+for _id, _kwargs in _DEFAULTS.items():
+    # No max_episode_steps: the environments truncate themselves, so that `max_steps` means one thing everywhere.
+    register(
+        id=_id,
+        entry_point="hsrl_gym.env:SlateEnv",
+        vector_entry_point="hsrl_gym.vector_env:SlateVectorEnv",
+        kwargs=_kwargs,
+    )

@@ -120,7 +120,7 @@ class InteractionLog:
         return self.rows(slice(None, cut)), self.rows(slice(cut, None))
 
 
-def sort_by_time(columns: dict[str, NDArray], time_column: str = "time") -> dict[str, NDArray]:  # type: ignore[type-arg]
+def sort_by_time(columns: dict[str, NDArray], time_column: str = "time") -> dict[str, NDArray]:
     """Return the columns with their rows in time order; rows of one time keep their order."""
     order = np.argsort(columns[time_column], kind="stable")
     return {name: values[order] for name, values in columns.items()}

@@ -1,0 +1,194 @@
+"""From an action to a slate of different live items: by semantic IDs, by items, or by a point in item space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsrl_gym.codebook import Codebook
+from hsrl_gym.errors import HsrlError
+
+HYPER_WIDTH = 32
+
+
+class SlateSpace(spaces.MultiDiscrete):
+    """A MultiDiscrete space that knows the catalog behind it, so that a policy class needs nothing but the space.
+
+    Attributes:
+        codebook: the SIDs and features of the items.
+        slate_size: K.
+    """
+
+    def __init__(self, nvec: NDArray[np.int64], codebook: Codebook, slate_size: int) -> None:
+        super().__init__(nvec)
+        self.codebook = codebook
+        self.slate_size = slate_size
+
+
+class SlateBox(spaces.Box):
+    """A Box of hyper-actions that knows the catalog behind it; see `SlateSpace`."""
+
+    def __init__(self, width: int, codebook: Codebook, slate_size: int) -> None:
+        super().__init__(-1.0, 1.0, (width,), dtype=np.float32)
+        self.codebook = codebook
+        self.slate_size = slate_size
+
+
+class ActionMode:
+    """How actions name slates.
+
+    Attributes:
+        space: of one user's action.
+    """
+
+    space: spaces.Space[Any]
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        n_live = len(codebook.live_items)
+        if slate_size > n_live:
+            raise HsrlError(f"got slate_size {slate_size}, expected at most the {n_live} live items.")
+        self.codebook = codebook
+        self.slate_size = slate_size
+        self.device = device
+
+    def check(self, actions: Any) -> None:
+        """Raise HsrlError unless `actions` (B, n) holds actions of the space."""
+        values = np.asarray(actions)
+        width = self.space.shape[0] if self.space.shape else 0
+        if values.ndim != 2 or values.shape[1] != width or values.dtype.kind not in "iuf":
+            raise HsrlError(f"got actions of shape {values.shape} and type {values.dtype}, expected (B, {width}).")
+        self._check_values(values)
+
+    def _check_values(self, actions: NDArray[Any]) -> None:
+        raise NotImplementedError  # abstract
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Return slates (B, K) of different item ids for actions (B, n)."""
+        raise NotImplementedError  # abstract
+
+    def masks(self) -> NDArray[np.bool_]:
+        """Return the flat mask of choices that lead to a live item, (sum(nvec),), as sb3-contrib takes it."""
+        raise HsrlError("this action mode has no choices to mask; expected `sid` or `item`.")
+
+
+class _Discrete(ActionMode):
+    """Actions that point at leaves of the trie; repeated items give way to their neighbours."""
+
+    space: SlateSpace
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self._trie = codebook.trie(slate_size)
+        self._leaf_items = torch.as_tensor(self._trie.leaf_items, device=device).long()
+
+    def _check_values(self, actions: NDArray[Any]) -> None:
+        wrong = np.argwhere((actions < 0) | (actions >= self.space.nvec))
+        if len(wrong):
+            row, column = wrong[0]
+            raise HsrlError(
+                f"got {actions[row, column]} at position {column} of action {row}, expected an integer in "
+                f"0..{self.space.nvec[column] - 1}; is it an action of this action_mode?"
+            )
+
+
+class SidSlate(_Discrete):
+    """MultiDiscrete of K semantic IDs: nvec = [V_1, .., V_L] * K (eq. 2, 4)."""
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self.space = SlateSpace(np.tile(codebook.vocabulary, slate_size).astype(np.int64), codebook, slate_size)
+        self._next_node = [torch.as_tensor(table, device=device) for table in self._trie.next_node]
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Walk each SID down the trie of live items: L gathers, no search (Appendix E)."""
+        tokens = actions.view(len(actions), self.slate_size, -1)  # (B, K, L)
+        node = torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
+        for level, table in enumerate(self._next_node):
+            node = table[node, tokens[:, :, level]].long()
+        return without_repeats(self._leaf_items[node])
+
+    def masks(self) -> NDArray[np.bool_]:
+        """A token is open where some live item has it at its level; what the prefix excludes, the walk resolves."""
+        return np.tile(np.concatenate([live.any(0) for live in self._trie.is_live]), self.slate_size)
+
+
+class ItemSlate(_Discrete):
+    """MultiDiscrete of K items: nvec = [N] * K; action a shows item a + 1."""
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self.space = SlateSpace(np.full(slate_size, len(codebook.codes) - 1), codebook, slate_size)
+        self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Show the items; a retired one, or one shown before it in the slate, gives way to a neighbour by SID."""
+        items = actions + 1
+        leaf = self._leaf_of_item[items]
+        items = torch.where(leaf >= 0, items, self._leaf_items[0, 0])
+        return without_repeats(torch.cat([items.unsqueeze(2), self._leaf_items[leaf.clamp(min=0)]], dim=2))
+
+    def masks(self) -> NDArray[np.bool_]:
+        """An item is open where it is live."""
+        return np.tile(self._trie.leaf_of_item[1:] >= 0, self.slate_size)
+
+
+class HyperAction(ActionMode):
+    """Box in [-1, 1]^d: the slate is the K live items with the largest inner product (HAC's hyper-action)."""
+
+    space: SlateBox
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self._live = torch.as_tensor(codebook.live_items, device=device)
+        vectors = item_vectors(codebook)[codebook.live_items]
+        self._vectors = torch.as_tensor(vectors, device=device)  # (N_live, d)
+        self.space = SlateBox(vectors.shape[1], codebook, slate_size)
+
+    def _check_values(self, actions: NDArray[Any]) -> None:
+        if not (np.abs(actions) <= 1.0).all():  # a NaN fails this as well
+            raise HsrlError("got a hyper-action with a value outside [-1, 1], or not a number; clip it to the space.")
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Return the top K by inner product, the best first."""
+        scores = actions.to(self._vectors.dtype) @ self._vectors.T
+        return self._live[scores.topk(self.slate_size, dim=1).indices]
+
+
+ACTION_MODES: dict[str, type[SidSlate] | type[ItemSlate] | type[HyperAction]] = {
+    "sid": SidSlate,
+    "item": ItemSlate,
+    "hyper": HyperAction,
+}
+
+
+def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.float32]:
+    """Return (N + 1, d) unit vectors of the items: their standardized features on the main axes of the live ones."""
+    live = codebook.features[codebook.live_items]
+    width = min(width, *live.shape)
+    axes = np.linalg.svd(live - live.mean(0), full_matrices=False)[2][:width]
+    vectors = (codebook.features - live.mean(0)) @ axes.T
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-8)).astype(np.float32)
+
+
+def without_repeats(choices: Tensor) -> Tensor:
+    """Return slates (B, K) without repeats from (B, K, W) choices, W >= K, in falling preference.
+
+    Slot by slot takes its first choice that no earlier slot has. So the j-th use of one SID takes the j-th item of
+    its bucket, then the nearest sibling's.
+    """
+    slate = choices[:, :, 0].clone()
+    repeated = ((slate.unsqueeze(1) == slate.unsqueeze(2)).sum((1, 2)) > slate.shape[1]).nonzero().squeeze(1)
+    if len(repeated):
+        chosen, options = slate[repeated], choices[repeated]
+        for slot in range(1, slate.shape[1]):
+            taken = (options[:, slot].unsqueeze(2) == chosen[:, None, :slot]).any(2)
+            first_free = taken.to(torch.uint8).argmin(1, keepdim=True)
+            chosen[:, slot] = options[:, slot].gather(1, first_free).squeeze(1)
+        slate[repeated] = chosen
+    return slate

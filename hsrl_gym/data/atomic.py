@@ -1,0 +1,256 @@
+"""Any data set in RecBole's atomic files: `.inter`, `.item` and, if there is one, `.user`.
+
+They are tab-separated text; the header gives each field a name and a kind, for instance `rating:float`. The kinds are
+`token` (one category), `token_seq` (several, spaces between them), `float` and `float_seq` (several numbers).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.data.ratings import (
+    Ratings,
+    TextColumn,
+    existing_folder,
+    file_names,
+    integer_ids,
+    positions,
+    read_columns,
+    shown,
+    slates_from_ratings,
+)
+from hsrl_gym.errors import HsrlError
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("token", "token_seq", "float", "float_seq")
+MOST_VALUES = 64
+
+
+@dataclass(frozen=True)
+class AtomicField:
+    """One field of an atomic file: its kind and its cells as text."""
+
+    kind: str
+    column: TextColumn
+
+    @property
+    def cells(self) -> Sequence[str]:
+        """The cells as text."""
+        return self.column.cells
+
+
+def load_atomic(folder: str | Path, slate_size: int = 10, like_above: float = 3.0) -> InteractionLog:
+    """Read the atomic files in `folder` and cut each user's interactions into slates, as appendix A does for ratings.
+
+    - Clicks: `label` itself if there is such a field (0 or 1), else `rating` > `like_above`. A data set with neither
+      holds only what users took. Nothing can be learned from it of what they leave, so it is refused.
+    - Time: `timestamp`; only its order counts, and if it has fractions its rank takes its place. Without that field the
+      order of the file counts as the order in time, with a warning.
+    - Profiles: a code for each `token` (1 to 64 for the most frequent values, 0 for any other or none), then each
+      `float`, each value of a `token_seq` as 0 or 1, and each number of a `float_seq`. Without a `.user` file, a 0.
+    - Item features: the 64 most frequent values of each `token` and `token_seq` as 0 or 1, each `float` with mean 0 and
+      deviation 1, each number of a `float_seq` as it is. An empty `float` gets the mean. The field that names the item
+      (`title` or `name` in its name) becomes its label and is no feature.
+    - Slates, their history, their time and which items are left out: `slates_from_ratings`.
+
+    Args:
+        folder: with one `.inter`, one `.item` and at most one `.user` file.
+        slate_size: items in a slate, K.
+        like_above: the rating above which an interaction counts as a click.
+
+    Raises:
+        HsrlError: for missing files or fields, a cell that cannot be used (with file and line), or clicks that nothing
+            can be learned from.
+    """
+    path = existing_folder(folder, "RecBole atomic files (.inter, .item, .user)")
+    inter, item, user = atomic_files(path)
+    interactions, items = read_atomic(inter), read_atomic(item)
+    item_ids = items.pop("item_id", None) or _missing(item, "item_id")
+    users = read_atomic(user) if user else {}
+    user_ids = (users.pop("user_id", None) or _missing(user, "user_id")) if user else None
+    user_column = _field(interactions, "user_id", inter).column
+    user_names = _unique(user_ids) if user_ids else tuple(dict.fromkeys(user_column.cells))
+    profile, n_categorical = _profile(users, len(user_names))
+    label_name = next((name for name in items if "title" in name.lower() or "name" in name.lower()), "")
+    labels = items.pop(label_name).cells if label_name else [f"item {name}" for name in item_ids.cells]
+    ratings = Ratings(
+        name=inter.stem,
+        source=f"atomic files {inter.stem} in {path}",
+        user=positions(user_column, user_names, user or inter),
+        item=positions(_field(interactions, "item_id", inter).column, _unique(item_ids), item),
+        click=_clicks(interactions, like_above, inter),
+        time=interaction_time(interactions),
+        user_ids=integer_ids(user_names),
+        profile=profile,
+        item_features=_item_features(items, item),
+        item_labels=labels,
+        n_categorical=n_categorical,
+    )
+    return slates_from_ratings(ratings, slate_size)
+
+
+def atomic_files(folder: Path) -> tuple[Path, Path, Path | None]:
+    """Return the `.inter`, `.item` and `.user` file in `folder`; None if it has no `.user` file.
+
+    Raises:
+        HsrlError: unless there is exactly one `.inter` and one `.item`, and at most one `.user` file.
+    """
+    found = {suffix: sorted(folder.glob(f"*{suffix}")) for suffix in (".inter", ".item", ".user")}
+    for suffix, paths in found.items():
+        if len(paths) != 1 and (paths or suffix != ".user"):
+            why = " (semantic ids are made from item features)" if suffix == ".item" else ""
+            raise HsrlError(
+                f"{folder}: got {len(paths)} {suffix} files among {file_names(folder)}, expected one{why}; give the "
+                "folder of one data set in RecBole's atomic form."
+            )
+    return found[".inter"][0], found[".item"][0], found[".user"][0] if found[".user"] else None
+
+
+def read_atomic(path: Path) -> dict[str, AtomicField]:
+    """Return the fields of an atomic file by name.
+
+    Raises:
+        HsrlError: if the header is not of the form `name:kind` or a line has another number of fields.
+    """
+    fields = {}
+    for header, column in read_columns(path, "\t").items():
+        name, _, kind = header.strip("\ufeff").rpartition(":")
+        if not name or kind not in KINDS:
+            raise HsrlError(
+                f"{path}, line 1: got field {shown(header)}, expected name:kind with a kind of {', '.join(KINDS)} and "
+                "tabs between fields; write the header as RecBole does."
+            )
+        fields[name] = AtomicField(kind, replace(column, name=name))
+    return fields
+
+
+def interaction_time(interactions: dict[str, AtomicField]) -> NDArray[np.int64]:
+    """Return when each interaction was, (R,) int64: its timestamp, or numbers of the same order."""
+    field = interactions.get("timestamp")
+    if field is None:
+        column = next(iter(interactions.values())).column
+        logger.warning("%s has no field 'timestamp': the order of the file is taken for the order in time", column.path)
+        return np.arange(len(column.cells))
+    seconds: NDArray[np.float64] = field.column.numbers(np.float64)
+    if (seconds == np.floor(seconds)).all() and (np.abs(seconds) < 2.0**53).all():
+        return seconds.astype(np.int64)
+    return np.unique(seconds, return_inverse=True)[1].astype(np.int64)
+
+
+def codes_by_frequency(cells: Iterable[str], most: int | None = None) -> dict[str, int]:
+    """Return codes 1, 2, ... for the `most` most frequent values in `cells`, equally frequent ones by name."""
+    counts = Counter(cells)
+    counts.pop("", None)
+    return {value: place + 1 for place, value in enumerate(sorted(counts, key=lambda v: (-counts[v], v))[:most])}
+
+
+def multi_hot(rows: Sequence[Sequence[str]], values: Sequence[str]) -> NDArray[np.float32]:
+    """Return which of `values` each row holds, (rows, values) of 0 and 1."""
+    table = np.zeros((len(rows), len(values)), dtype=np.float32)
+    column = {value: place for place, value in enumerate(values)}
+    for row, held in enumerate(rows):
+        for value in held:
+            if value in column:
+                table[row, column[value]] = 1.0
+    return table
+
+
+def _missing(path: Path | None, name: str) -> AtomicField:
+    raise HsrlError(f"{path}, line 1: got no field {name!r}, expected it; name the fields as RecBole's data sets do.")
+
+
+def _field(fields: dict[str, AtomicField], name: str, path: Path) -> AtomicField:
+    return fields.get(name) or _missing(path, name)
+
+
+def _unique(field: AtomicField) -> Sequence[str]:
+    """Return the cells, each of which may stand there once only."""
+    if len(set(field.cells)) < len(field.cells):
+        repeated = next(value for value, count in Counter(field.cells).items() if count > 1)
+        row = field.cells.index(repeated, field.cells.index(repeated) + 1)
+        raise field.column.error(row, "each id once", "remove one of the rows")
+    return field.cells
+
+
+def _clicks(interactions: dict[str, AtomicField], like_above: float, path: Path) -> NDArray[np.bool_]:
+    """Return which interactions are clicks, (R,)."""
+    if "label" in interactions:
+        column = interactions["label"].column
+        label: NDArray[np.float64] = column.numbers(np.float64)
+        wrong = (label != 0) & (label != 1)
+        if wrong.any():
+            raise column.error(int(np.argmax(wrong)), "0 or 1", "write 1 for a click, or name the field 'rating'")
+        return label == 1
+    if "rating" in interactions:
+        rating: NDArray[np.float64] = interactions["rating"].column.numbers(np.float64)
+        return rating > like_above
+    raise HsrlError(
+        f"{path}, line 1: got the fields {', '.join(interactions)}, expected 'rating' or 'label' among them: without "
+        "one every interaction is a click, and a user model cannot be learned from clicks alone; add what was shown "
+        "and not taken, with label:float 0 or 1."
+    )
+
+
+def _numbers(field: AtomicField) -> NDArray[np.float32]:
+    """Return a `float` field as (rows, 1), empty cells as the mean of the others."""
+    full = [cell != "" for cell in field.cells]
+    filled = replace(field.column, cells=[cell or "0" for cell in field.cells])
+    values: NDArray[np.float64] = filled.numbers(np.float64)
+    values[np.logical_not(full)] = values[full].mean() if any(full) else 0.0
+    return values[:, None].astype(np.float32)
+
+
+def _number_lists(field: AtomicField) -> NDArray[np.float32]:
+    """Return a `float_seq` field as (rows, its length)."""
+    width = field.cells[0].count(" ") + 1
+    advice = "every list needs as many numbers as the first"
+    table: NDArray[np.float32] = field.column.table(width, np.float32, advice, separator=" ")
+    return table
+
+
+def _several(field: AtomicField) -> NDArray[np.float32]:
+    """Return a `token` or `token_seq` field as (rows, up to 64) of 0 and 1."""
+    rows = [cell.split() if field.kind == "token_seq" else [cell] for cell in field.cells]
+    return multi_hot(rows, list(codes_by_frequency((value for row in rows for value in set(row)), MOST_VALUES)))
+
+
+def _profile(fields: dict[str, AtomicField], n_users: int) -> tuple[NDArray[np.float32], int]:
+    """Return the profiles, (U, P), and how many of their columns are category codes; those come first."""
+    codes, rest = [], []
+    for field in fields.values():
+        if field.kind == "token":
+            code = codes_by_frequency(field.cells, MOST_VALUES)
+            codes.append(np.array([[code.get(cell, 0)] for cell in field.cells], dtype=np.float32))
+        else:
+            read = {"float": _numbers, "float_seq": _number_lists, "token_seq": _several}[field.kind]
+            rest.append(read(field))
+    if not fields:
+        rest.append(np.zeros((n_users, 1), dtype=np.float32))
+    return np.concatenate([*codes, *rest], axis=1), len(codes)
+
+
+def _item_features(fields: dict[str, AtomicField], path: Path) -> NDArray[np.float32]:
+    """Return the item features, (N, F)."""
+    if not fields:
+        raise HsrlError(
+            f"{path}, line 1: got no field besides the id and the title, expected at least one feature: semantic ids "
+            "are made from item features; add categories or embeddings of the items."
+        )
+    columns = []
+    for field in fields.values():
+        if field.kind == "float":
+            values = _numbers(field)
+            deviation = values.std()
+            columns.append((values - values.mean()) / (deviation if deviation > 0 else 1.0))
+        else:
+            columns.append(_number_lists(field) if field.kind == "float_seq" else _several(field))
+    return np.concatenate(columns, axis=1).astype(np.float32)

@@ -1,0 +1,48 @@
+"""The pictures of a bundle: reliability of the learned users, use of the codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsrl_gym.codebook import Codebook
+
+
+def draw_reliability(fidelity: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
+    """Draw predicted click probability against observed click rate for each simulator, with the bins' errors."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5 * len(fidelity), 4.2), layout="constrained")
+    for axes, (name, values) in zip(figure.subplots(1, len(fidelity), squeeze=False)[0], fidelity.items(), strict=True):
+        predicted, observed, count = (np.array(column) for column in zip(*values["reliability"], strict=True))
+        error = 1.96 * np.sqrt(np.maximum(observed * (1.0 - observed), 1e-9) / count)
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfect")
+        axes.errorbar(predicted, observed, yerr=error, fmt="o", markersize=4, color="C0", label="20 equal bins, 95%")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted click probability", ylabel="observed click rate")
+        note = "its own training data" if values["seen_in_fit"] else "held-out time"
+        axes.set_title(
+            f"{name} user, on {note}\n"
+            f"AUC {values['auc']:.4f}, log-loss {values['log_loss']:.4f}, ECE {values['ece']:.4f}",
+            fontsize=10,
+        )
+        axes.legend(loc="upper left", frameon=False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def draw_codebook_use(codebook: Codebook, path: str | Path) -> None:
+    """Draw how many items use each token, one panel a level, the most used first."""
+    from matplotlib.figure import Figure
+
+    report = codebook.report()
+    figure = Figure(figsize=(3.6 * len(codebook.centroids), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(codebook.centroids), squeeze=False)[0]
+    for level, (axes, size) in enumerate(zip(panels, codebook.vocabulary, strict=True)):
+        use = np.bincount(codebook.codes[codebook.live_items, level], minlength=size)
+        axes.bar(np.arange(size), np.sort(use)[::-1], width=1.0, color=f"C{level}")
+        axes.set_title(f"level {level + 1}: perplexity {report.perplexity[level]:.1f} of {size}", fontsize=10)
+        axes.set(xlabel="token, most used first", ylabel="items" if level == 0 else "")
+    figure.suptitle(f"{report.n_items} items, {report.n_sids} SIDs, {report.n_collisions} collisions", fontsize=10)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
