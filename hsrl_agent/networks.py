@@ -1,0 +1,202 @@
+"""The networks of the paper in plain torch: SASRec encoder, hierarchical policy (HPN), multi-level critic (MLC).
+
+Letters: B users, H history length, K slate size, L levels, V_l tokens of level l, N items, d width, P profile width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SASRec(nn.Module):
+    """Causal self-attention over the clicked items, closed by a token of the user: c_0 (eq. 10).
+
+    Eq. 10 takes the state and the history; the user's profile is the last token of the sequence, so that its output
+    has seen both, and a user without history needs no special case. Items are looked up from ids: a map of their
+    features plus a free vector.
+    """
+
+    def __init__(
+        self,
+        item_features: Tensor,
+        n_profile: int,
+        history_length: int,
+        width: int = 32,
+        n_layers: int = 2,
+        n_heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("item_features", item_features.float(), persistent=True)  # (N + 1, F)
+        self.item_map = nn.Linear(item_features.shape[1], width)
+        self.item_free = nn.Embedding(len(item_features), width, padding_idx=0)
+        self.profile_map = nn.Sequential(nn.Linear(n_profile, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.position = nn.Parameter(0.02 * torch.randn(history_length + 1, width))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(_Block(width, n_heads, dropout) for _ in range(n_layers))
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.item_free.weight, std=0.02)
+
+    def item_table(self) -> Tensor:
+        """Return the item vectors, (N + 1, d)."""
+        return self.item_map(self.item_features) + self.item_free.weight
+
+    def forward(self, profile: Tensor, history: Tensor) -> Tensor:
+        """Return c_0 (B, d) of profile (B, P) float and history (B, H) item ids."""
+        items = functional.embedding(history, self.item_table())  # (B, H, d)
+        tokens = torch.cat([items, self.profile_map(profile).unsqueeze(1)], dim=1) + self.position
+        tokens = self.dropout(tokens)
+        real = functional.pad(history > 0, (0, 1), value=True)  # (B, H + 1): the user's token is never padding
+        length = real.shape[1]
+        seen = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
+        itself = torch.eye(length, dtype=torch.bool, device=real.device)  # else a padded query would see nothing
+        visible = (seen & real[:, None, None, :]) | itself
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, tokens, visible)
+        # Only the last position is used, so the last layer asks one question.
+        last = self.blocks[-1](tokens[:, -1:], tokens, real[:, None, None, :])
+        return self.norm(last[:, 0])
+
+
+class _Block(nn.Module):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.forward_map = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, tokens: Tensor, visible: Tensor) -> Tensor:
+        """Return (B, T_q, d) for queries (B, T_q, d) that may see `tokens` (B, T, d) where `visible` holds."""
+        query = self._heads(self.query(self.norm_attention(queries)))
+        key, value = (self._heads(part) for part in self.key_value(self.norm_attention(tokens)).chunk(2, dim=-1))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        queries = queries + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
+        return queries + self.dropout(self.forward_map(self.norm_forward(queries)))
+
+    def _heads(self, vectors: Tensor) -> Tensor:
+        return vectors.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+class HierarchicalPolicyNetwork(nn.Module):
+    """From c_0 to a token distribution a level, each on what the levels before left (eq. 11-13)."""
+
+    def __init__(self, width: int, vocabulary: Sequence[int], hierarchical: bool = True) -> None:
+        """With `hierarchical=False` every level's head sits on c_0, without residual (Table 3's ablation)."""
+        super().__init__()
+        self.hierarchical = hierarchical
+        self.heads = nn.ModuleList(nn.Linear(width, size) for size in vocabulary)  # W_l
+        self.tokens = nn.ParameterList(nn.Parameter(0.02 * torch.randn(size, width)) for size in vocabulary)  # E_l
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in vocabulary)
+
+    def forward(self, state: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return L tensors of log p(z_l | c_{l-1}) (B, V_l), and the contexts c_0 .. c_L (B, L + 1, d)."""
+        log_probs, contexts = [], [state]
+        for head, tokens, norm in zip(self.heads, self.tokens, self.norms, strict=True):
+            log_p = functional.log_softmax(head(contexts[-1]), dim=-1)  # eq. 11
+            expected = log_p.exp() @ tokens  # e_l, eq. 12
+            log_probs.append(log_p)
+            contexts.append(norm(contexts[-1] - expected) if self.hierarchical else state)  # eq. 13
+        return log_probs, torch.stack(contexts, dim=1)
+
+
+class MultiLevelCritic(nn.Module):
+    """One value function read at every context, mixed by learned weights (eq. 15-17)."""
+
+    def __init__(self, width: int, n_levels: int, hidden: Sequence[int] = (256, 64), multi_level: bool = True) -> None:
+        """With `multi_level=False` the value is V(c_0) alone (Table 3's ablation)."""
+        super().__init__()
+        self.multi_level = multi_level
+        sizes = [width, *hidden]
+        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+        self.value = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))  # f_phi
+        # Trained like every other weight; the reference code leaves them out of its optimizers.
+        self.level_logits = nn.Parameter(torch.zeros(n_levels + 1), requires_grad=multi_level)  # w_l
+
+    def level_weights(self) -> Tensor:
+        """Return the softmax weights of the levels, (L + 1,), which sum to 1 (eq. 17)."""
+        if self.multi_level:
+            return self.level_logits.softmax(0)
+        return functional.one_hot(torch.zeros((), dtype=torch.long), len(self.level_logits)).to(self.level_logits)
+
+    def forward(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mixed value (B,) and the values per level (B, L + 1) of contexts (B, L + 1, d)."""
+        per_level = self.value(contexts).squeeze(-1)  # eq. 15, 16
+        return per_level @ self.level_weights(), per_level
+
+
+class Plan(NamedTuple):
+    """What one forward pass of `HSRLNetwork` gives for B states.
+
+    Attributes:
+        log_probs: L tensors (B, V_l), log p(z_l | c_{l-1}).
+        value: (B,), the mixed value of eq. 17.
+        level_values: (B, L + 1), V(s, l).
+    """
+
+    log_probs: list[Tensor]
+    value: Tensor
+    level_values: Tensor
+
+
+class HSRLNetwork(nn.Module):
+    """SASRec, HPN and MLC in a row: one encoder pass for actor and critic."""
+
+    def __init__(
+        self,
+        encoder: SASRec,
+        codes: Tensor,
+        vocabulary: Sequence[int],
+        width: int = 32,
+        critic_hidden: Sequence[int] = (256, 64),
+        hierarchical: bool = True,
+        multi_level_critic: bool = True,
+    ) -> None:
+        """Take the encoder and the codes (N + 1, L) of the items, -1 where an item is not live."""
+        super().__init__()
+        self.encoder = encoder
+        self.policy = HierarchicalPolicyNetwork(width, vocabulary, hierarchical)
+        self.critic = MultiLevelCritic(width, len(vocabulary), critic_hidden, multi_level_critic)
+        self.register_buffer("codes", codes[1:].long())  # (N, L); item i stands in row i - 1
+        self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)
+
+    def forward(self, profile: Tensor, history: Tensor) -> Plan:
+        """Return the plan of profile (B, P) and history (B, H)."""
+        log_probs, contexts = self.policy(self.encoder(profile, history))
+        return Plan(log_probs, *self.critic(contexts))
+
+    def item_scores(self, plan: Plan) -> Tensor:
+        """Return sum_l log p(z_l(i) | c_{l-1}) for every item, (B, N); -inf where it is not live (eq. 14)."""
+        per_level = (log_p[:, self.codes[:, level].clamp(min=0)] for level, log_p in enumerate(plan.log_probs))
+        scores = torch.stack(list(per_level)).sum(0)
+        return scores.masked_fill(~self.is_live, -torch.inf)
+
+
+class ItemNetwork(nn.Module):
+    """SASRec with a score for each item and one value: the item-level actor-critic of the baselines."""
+
+    def __init__(self, encoder: SASRec, is_live: Tensor, width: int = 32, hidden: Sequence[int] = (256, 64)) -> None:
+        """Take the encoder and which items can be shown, (N,) bool."""
+        super().__init__()
+        self.encoder = encoder
+        self.target = nn.Linear(width, width)
+        self.bias = nn.Linear(width, 1)
+        sizes = [width, *hidden]
+        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+        self.value = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+        self.register_buffer("is_live", is_live)
+
+    def forward(self, profile: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+        """Return item scores (B, N), -inf where not live, and values (B,)."""
+        state = self.encoder(profile, history)  # (B, d)
+        items = self.encoder.item_table()[1:]  # (N, d)
+        scores = state @ self.target(items).T + self.bias(items).squeeze(-1)
+        return scores.masked_fill(~self.is_live, -torch.inf), self.value(state).squeeze(-1)

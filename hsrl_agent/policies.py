@@ -1,0 +1,230 @@
+"""SB3 policies that show slates: `HSRLPolicy` in SID space, `ItemPolicy` in item space."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor
+
+from hsrl_agent.distributions import SlateDistribution
+from hsrl_agent.networks import HSRLNetwork, ItemNetwork, Plan, SASRec
+from hsrl_gym.actions import SlateSpace
+from hsrl_gym.codebook import Codebook
+from hsrl_gym.errors import HsrlError
+
+
+class SlatePolicy(ActorCriticPolicy):
+    """An actor-critic whose actions are slates of different live items.
+
+    Subclasses say how a state is scored and how a slate is written as an action; sampling without replacement,
+    likelihood, entropy and values follow. The catalog comes with the action space, so the class needs nothing beyond
+    what SB3 hands to every policy.
+    """
+
+    action_mode: str
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        width: int = 32,
+        n_layers: int = 2,
+        n_heads: int = 4,
+        dropout: float = 0.0,
+        critic_hidden: Sequence[int] = (256, 64),
+        likelihood: str = "normalised",
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(action_space, SlateSpace) or not self._fits(action_space):
+            raise HsrlError(
+                f"{type(self).__name__} got the action space {action_space}, expected the one of an hsrl_gym "
+                f'environment with action_mode="{self.action_mode}".'
+            )
+        if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"profile", "history"}:
+            raise HsrlError(
+                f"{type(self).__name__} got the observation space {observation_space}, expected Dict(profile, history)."
+            )
+        self.width, self.n_layers, self.n_heads, self.dropout = width, n_layers, n_heads, dropout
+        self.critic_hidden, self.likelihood = tuple(critic_hidden), likelihood
+        self.slate_size = action_space.slate_size
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    @staticmethod
+    def _fits(action_space: SlateSpace) -> bool:
+        raise NotImplementedError  # abstract
+
+    @property
+    def codebook(self) -> Codebook:
+        """The catalog that came with the action space."""
+        assert isinstance(self.action_space, SlateSpace)
+        return self.action_space.codebook
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self._build_network()
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
+
+    def _build_network(self) -> None:
+        raise NotImplementedError  # abstract
+
+    def _encoder(self) -> SASRec:
+        assert isinstance(self.observation_space, spaces.Dict)
+        n_profile, history_length = (self.observation_space[name].shape for name in ("profile", "history"))
+        assert n_profile is not None
+        assert history_length is not None
+        return SASRec(
+            torch.as_tensor(self.codebook.features),
+            n_profile[0],
+            history_length[0],
+            self.width,
+            self.n_layers,
+            self.n_heads,
+            self.dropout,
+        )
+
+    def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
+        """Return the distribution over slates and the values (B,) of observations."""
+        raise NotImplementedError  # abstract
+
+    def to_actions(self, items: Tensor) -> Tensor:
+        """Return actions (B, n) that show the items (B, K)."""
+        raise NotImplementedError  # abstract
+
+    def to_items(self, actions: Tensor) -> Tensor:
+        """Return the items (B, K) that actions (B, n) of this policy show."""
+        raise NotImplementedError  # abstract
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """Return actions (B, n), values (B,) and log-likelihoods (B,)."""
+        distribution, values = self.score(obs)
+        items = distribution.mode(self.slate_size) if deterministic else distribution.sample(self.slate_size)
+        return self.to_actions(items), values, distribution.log_prob(items)
+
+    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return values (B,), log-likelihoods (B,) and entropies (B,) of actions (B, n)."""
+        distribution, values = self.score(obs)
+        return values, distribution.log_prob(self.to_items(actions.long())), distribution.entropy()
+
+    def predict_values(self, obs: PyTorchObs) -> Tensor:
+        """Return values (B, 1)."""
+        return self.score(obs)[1].unsqueeze(1)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        return self.forward(observation, deterministic)[0]
+
+
+class HSRLPolicy(SlatePolicy):
+    """HPN and MLC: the policy of the paper, in SID space (3.3, 3.4).
+
+    `target_network` is the slowly following copy that eq. 18 bootstraps from; only `HSRL` updates it.
+    """
+
+    action_mode = "sid"
+    network: HSRLNetwork
+
+    def __init__(
+        self,
+        *args: Any,
+        hierarchical: bool = True,
+        multi_level_critic: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """See `SlatePolicy`; the two switches are Table 3's ablations."""
+        self.hierarchical, self.multi_level_critic = hierarchical, multi_level_critic
+        super().__init__(*args, **kwargs)
+
+    @staticmethod
+    def _fits(action_space: SlateSpace) -> bool:
+        vocabulary = action_space.codebook.vocabulary
+        return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
+
+    def _build_network(self) -> None:
+        self.network = HSRLNetwork(
+            self._encoder(),
+            torch.as_tensor(self.codebook.codes),
+            self.codebook.vocabulary,
+            self.width,
+            self.critic_hidden,
+            self.hierarchical,
+            self.multi_level_critic,
+        )
+        self.target_network = copy.deepcopy(self.network).requires_grad_(False)
+        # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
+        codes = torch.as_tensor(self.codebook.codes).long()
+        self.register_buffer("item_of_code", self._lookup(codes), persistent=False)
+
+    def _radix(self) -> list[int]:
+        radix = [1]
+        for size in reversed(self.codebook.vocabulary[1:]):
+            radix.insert(0, radix[0] * size)
+        return radix
+
+    def _lookup(self, codes: Tensor) -> Tensor:
+        """Return the sorted flat codes of live items and their ids, (2, N_live)."""
+        live = (codes[:, 0] >= 0).nonzero().squeeze(1)
+        flat = (codes[live] * torch.tensor(self._radix())).sum(1)
+        flat, order = flat.sort()
+        return torch.stack([flat, live[order]])
+
+    def plan(self, obs: PyTorchObs, target: bool = False) -> Plan:
+        """Return the plan of observations, of the target network if asked for."""
+        assert isinstance(obs, dict)
+        network = self.target_network if target else self.network
+        return network(obs["profile"].float(), obs["history"].long())
+
+    def distribution_of(self, plan: Plan) -> SlateDistribution:
+        """Return the distribution over slates that a plan means."""
+        return SlateDistribution(self.network.item_scores(plan), self.likelihood)
+
+    def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
+        """See `SlatePolicy.score`."""
+        plan = self.plan(obs)
+        return self.distribution_of(plan), plan.value
+
+    def to_actions(self, items: Tensor) -> Tensor:
+        """Return the SIDs of the items, (B, K * L)."""
+        return self.network.codes[items - 1].flatten(1)
+
+    def to_items(self, actions: Tensor) -> Tensor:
+        """Return the first item of each SID; only meant for SIDs of live items."""
+        tokens = actions.view(len(actions), self.slate_size, -1)
+        flat = (tokens * torch.tensor(self._radix(), device=tokens.device)).sum(-1)
+        table = self.item_of_code
+        return table[1][torch.searchsorted(table[0], flat).clamp(max=table.shape[1] - 1)]
+
+
+class ItemPolicy(SlatePolicy):
+    """A score an item and one value: the same encoder without semantic IDs."""
+
+    action_mode = "item"
+    network: ItemNetwork
+
+    @staticmethod
+    def _fits(action_space: SlateSpace) -> bool:
+        n_items = len(action_space.codebook.codes) - 1
+        return action_space.nvec.tolist() == [n_items] * action_space.slate_size
+
+    def _build_network(self) -> None:
+        is_live = torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
+        self.network = ItemNetwork(self._encoder(), is_live, self.width, self.critic_hidden)
+
+    def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
+        """See `SlatePolicy.score`."""
+        assert isinstance(obs, dict)
+        scores, values = self.network(obs["profile"].float(), obs["history"].long())
+        return SlateDistribution(scores, self.likelihood), values
+
+    def to_actions(self, items: Tensor) -> Tensor:
+        """Return item numbers counted from 0, (B, K)."""
+        return items - 1
+
+    def to_items(self, actions: Tensor) -> Tensor:
+        """Return item ids, (B, K)."""
+        return actions + 1
