@@ -6,6 +6,7 @@ Letters: B users, H history length, K slate size, L levels, V_l tokens of level 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -48,8 +49,12 @@ class SASRec(nn.Module):
 
     def forward(self, profile: Tensor, history: Tensor) -> Tensor:
         """Return c_0 (B, d) of profile (B, P) float and history (B, H) item ids."""
-        items = functional.embedding(history, self.item_table())  # (B, H, d)
-        tokens = torch.cat([items, self.profile_map(profile).unsqueeze(1)], dim=1) + self.position
+        # Histories are right-aligned: columns in which nobody has an item are not worth a computation.
+        used = int((history > 0).any(0).sum())
+        history = history[:, history.shape[1] - used :]
+        items = functional.embedding(history, self.item_table())  # (B, T, d)
+        tokens = torch.cat([items, self.profile_map(profile).unsqueeze(1)], dim=1)
+        tokens = tokens + self.position[len(self.position) - tokens.shape[1] :]
         tokens = self.dropout(tokens)
         real = functional.pad(history > 0, (0, 1), value=True)  # (B, H + 1): the user's token is never padding
         length = real.shape[1]
@@ -70,8 +75,12 @@ class _Block(nn.Module):
         super().__init__()
         self.n_heads = n_heads
         self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
-        self.forward_map = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.query, self.key_value, self.out = (
+            nn.Linear(width, width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(width, width),
+        )
+        self.forward_map = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, tokens: Tensor, visible: Tensor) -> Tensor:
@@ -115,9 +124,7 @@ class MultiLevelCritic(nn.Module):
         """With `multi_level=False` the value is V(c_0) alone (Table 3's ablation)."""
         super().__init__()
         self.multi_level = multi_level
-        sizes = [width, *hidden]
-        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
-        self.value = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))  # f_phi
+        self.value = _value_map(width, hidden)  # f_phi
         # Trained like every other weight; the reference code leaves them out of its optimizers.
         self.level_logits = nn.Parameter(torch.zeros(n_levels + 1), requires_grad=multi_level)  # w_l
 
@@ -189,9 +196,7 @@ class ItemNetwork(nn.Module):
         self.encoder = encoder
         self.target = nn.Linear(width, width)
         self.bias = nn.Linear(width, 1)
-        sizes = [width, *hidden]
-        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
-        self.value = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+        self.value = _value_map(width, hidden)
         self.register_buffer("is_live", is_live)
 
     def forward(self, profile: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,3 +205,10 @@ class ItemNetwork(nn.Module):
         items = self.encoder.item_table()[1:]  # (N, d)
         scores = state @ self.target(items).T + self.bias(items).squeeze(-1)
         return scores.masked_fill(~self.is_live, -torch.inf), self.value(state).squeeze(-1)
+
+
+def _value_map(width: int, hidden: Sequence[int]) -> nn.Sequential:
+    """Return the critic's layers, d to 1."""
+    sizes = [width, *hidden]
+    layers = [layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))

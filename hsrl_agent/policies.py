@@ -69,6 +69,8 @@ class SlatePolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         self._build_network()
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if issubclass(self.optimizer_class, torch.optim.Adam):
+            self.optimizer_kwargs = {"fused": True, **self.optimizer_kwargs}  # one kernel, not four a parameter
         self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def _build_network(self) -> None:

@@ -87,6 +87,8 @@ class _Discrete(ActionMode):
         self._leaf_items = torch.as_tensor(self._trie.leaf_items, device=device).long()
 
     def _check_values(self, actions: NDArray[Any]) -> None:
+        if actions.dtype.kind == "f":
+            raise HsrlError(f"got actions of type {actions.dtype}, expected integers; is it an action of this action_mode?")
         wrong = np.argwhere((actions < 0) | (actions >= self.space.nvec))
         if len(wrong):
             row, column = wrong[0]
@@ -106,7 +108,7 @@ class SidSlate(_Discrete):
 
     def decode(self, actions: Tensor) -> Tensor:
         """Walk each SID down the trie of live items: L gathers, no search (Appendix E)."""
-        tokens = actions.view(len(actions), self.slate_size, -1)  # (B, K, L)
+        tokens = actions.long().view(len(actions), self.slate_size, -1)  # (B, K, L)
         node = torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
         for level, table in enumerate(self._next_node):
             node = table[node, tokens[:, :, level]].long()
@@ -126,8 +128,8 @@ class ItemSlate(_Discrete):
         self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
 
     def decode(self, actions: Tensor) -> Tensor:
-        """Show the items; a retired one, or one shown before it in the slate, gives way to a neighbour by SID."""
-        items = actions + 1
+        """Show the items; one shown before in the slate gives way to a neighbour by SID, a retired one to any live."""
+        items = actions.long() + 1
         leaf = self._leaf_of_item[items]
         items = torch.where(leaf >= 0, items, self._leaf_items[0, 0])
         return without_repeats(torch.cat([items.unsqueeze(2), self._leaf_items[leaf.clamp(min=0)]], dim=2))

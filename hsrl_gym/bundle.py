@@ -22,6 +22,7 @@ from hsrl_gym.simulator import SimulatorConfig, UserResponseModel
 
 SCHEMA_VERSION = 1
 _MANIFEST = "bundle.yaml"
+_MANIFEST_KEYS = ("name", "source", "simulator", "codebook", "profile_encoder", "provenance", "fidelity", "files")
 _LABELS = "item_labels.txt"
 SIMULATORS = ("train", "eval")
 
@@ -111,7 +112,9 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
     codebook = bundle.codebook
     levels = {f"centroids_{level}": table for level, table in enumerate(codebook.centroids)}
     arrays = {name: getattr(codebook, name) for name in ("codes", "mean", "scale", "features", "priority")}
-    save_file({name: np.ascontiguousarray(a) for name, a in {**levels, **arrays}.items()}, folder / "codebook.safetensors")
+    save_file(
+        {name: np.ascontiguousarray(a) for name, a in {**levels, **arrays}.items()}, folder / "codebook.safetensors"
+    )
     for name, model in bundle.simulators.items():
         weights = {key: np.ascontiguousarray(value.cpu().numpy()) for key, value in model.state_dict().items()}
         del weights["item_features"]  # they stand in the codebook
@@ -124,7 +127,9 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
             "slate": users.slate.astype(item_type),
             "clicks": users.clicks,
         }
-        save_file({key: np.ascontiguousarray(value) for key, value in columns.items()}, folder / f"users_{name}.safetensors")
+        save_file(
+            {key: np.ascontiguousarray(value) for key, value in columns.items()}, folder / f"users_{name}.safetensors"
+        )
     labels = [" ".join(label.split()) for label in bundle.item_labels]
     (folder / _LABELS).write_text("\n".join(labels) + "\n", encoding="utf-8")
     if bundle.fidelity:
@@ -190,13 +195,18 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         manifest = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HsrlError(f"{path}: not readable as YAML ({str(error).splitlines()[0]}); build the bundle again.") from None
+        raise HsrlError(
+            f"{path}: not readable as YAML ({str(error).splitlines()[0]}); build the bundle again."
+        ) from None
     version = manifest.get("schema") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
         raise HsrlError(
             f"{path}: schema version is {version!r}, expected {SCHEMA_VERSION}; build the bundle again with this "
             "version of hsrl-gym."
         )
+    missing = [name for name in _MANIFEST_KEYS if name not in manifest]
+    if missing or not isinstance(manifest["files"], dict):
+        raise HsrlError(f"{path}: no {', '.join(missing) or 'list of files'} in it; the file was cut short, build again.")
     return manifest
 
 

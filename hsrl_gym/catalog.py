@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +13,10 @@ PACKAGED = Path(__file__).parent / "bundles"
 
 
 def data_folder() -> Path:
-    """Return the cache folder: HSRL_DATA, or the user's cache directory."""
-    if "HSRL_DATA" in os.environ:
-        return Path(os.environ["HSRL_DATA"]).expanduser()
-    import pooch
+    """Return the cache folder that `fetch` uses: HSRL_DATA, or the user's cache directory."""
+    from hsrl_gym.data.fetch import cache_folder
 
-    return Path(pooch.os_cache("hsrl_gym"))
+    return cache_folder()
 
 
 def open_bundle(bundle: str | Path | Bundle | None, default: str) -> Bundle:

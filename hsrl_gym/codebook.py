@@ -90,7 +90,9 @@ class Codebook:
         """
         ids = np.asarray(items)
         if (ids < 1).any() or (ids >= len(self.codes)).any() or (self.codes[ids, 0] < 0).any():
-            raise HsrlError(f"got item ids {ids.min()}..{ids.max()}, expected live ones out of 1..{len(self.codes) - 1}.")
+            raise HsrlError(
+                f"got item ids {ids.min()}..{ids.max()}, expected live ones out of 1..{len(self.codes) - 1}."
+            )
         return self.codes[ids]
 
     def decode(self, tokens: ArrayLike) -> NDArray[np.int32]:
@@ -104,8 +106,9 @@ class Codebook:
         sequence = np.asarray(tokens)
         if sequence.shape[-1] != len(self.centroids):
             raise HsrlError(f"got {sequence.shape[-1]} tokens for a SID, expected {len(self.centroids)}.")
-        if (sequence < 0).any() or (sequence >= np.array(self.vocabulary)).any():
-            raise HsrlError(f"got token {sequence.max()}, expected 0..V_l - 1 with V = {self.vocabulary}.")
+        wrong = sequence[(sequence < 0) | (sequence >= np.array(self.vocabulary))]
+        if len(wrong):
+            raise HsrlError(f"got token {wrong[0]}, expected 0..V_l - 1 with V = {self.vocabulary}.")
         trie = self._decoding_trie
         return trie.leaf_items[trie.leaves(sequence), 0]
 

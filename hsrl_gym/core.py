@@ -74,14 +74,16 @@ class SessionState:
 
     def where(self, chosen: Tensor, other: SessionState) -> SessionState:
         """Return a state that is this one where `chosen` (B,) holds and `other` elsewhere."""
-        return SessionState(**{
-            field.name: torch.where(
-                chosen.view(-1, *(1,) * (getattr(self, field.name).dim() - 1)),
-                getattr(self, field.name),
-                getattr(other, field.name),
-            )
-            for field in fields(self)
-        })
+        return SessionState(
+            **{
+                field.name: torch.where(
+                    chosen.view(-1, *(1,) * (getattr(self, field.name).dim() - 1)),
+                    getattr(self, field.name),
+                    getattr(other, field.name),
+                )
+                for field in fields(self)
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,12 @@ class SlateSessions:
         )
         self.codes = torch.as_tensor(bundle.codebook.codes, device=self.device).long()
         width, length = users.profile.shape[1], users.history.shape[1]
-        self.observation_space = spaces.Dict({
-            "profile": spaces.Box(-PROFILE_LIMIT, PROFILE_LIMIT, (width,), np.float32),
-            "history": spaces.Box(0, bundle.n_items, (length,), np.int32),
-        })
+        self.observation_space = spaces.Dict(
+            {
+                "profile": spaces.Box(-PROFILE_LIMIT, PROFILE_LIMIT, (width,), np.float32),
+                "history": spaces.Box(0, bundle.n_items, (length,), np.int32),
+            }
+        )
 
     def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
         """Return B users at the first episode of the given seeds (B,)."""
@@ -71,13 +73,16 @@ class SlateSessions:
         Raises:
             HsrlError: for an action outside the space.
         """
-        self.actions.check(actions)
-        slate = self.actions.decode(torch.as_tensor(np.asarray(actions), device=self.device))
+        own = np.array(actions)  # a copy, so that no view of the caller's, read-only or reversed, reaches torch
+        self.actions.check(own)
+        if len(own) != len(state.user):
+            raise HsrlError(f"got {len(own)} actions, expected one for each of the {len(state.user)} environments.")
+        slate = self.actions.decode(torch.as_tensor(own, device=self.device))
         after, outcome = self.core.transition(state, slate)
         info = {
             "slate": slate.cpu().numpy(),
             "clicks": outcome.clicks.to(torch.uint8).cpu().numpy(),
-            "patience": after.patience.cpu().numpy(),
+            "patience": after.patience.cpu().numpy().copy(),  # the state keeps its own
             "slate_tokens": self.codes[slate].cpu().numpy(),
         }
         return after, outcome, info

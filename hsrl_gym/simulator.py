@@ -117,7 +117,8 @@ class UserResponseModel(nn.Module):
 
     def _attend_to_history(self, history: Tensor, padding: Tensor, items: Tensor) -> Tensor:
         query, key, value = (
-            self._heads(functional.embedding(history, project(items))) for project in (self.self_query, self.self_key, self.self_value)
+            self._heads(functional.embedding(history, project(items)))
+            for project in (self.self_query, self.self_key, self.self_value)
         )
         visible = (~padding | padding.all(1, keepdim=True))[:, None, None, :]
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)

@@ -94,9 +94,7 @@ def fit_simulator(
             "what was not clicked as well."
         )
     fitted, held_out = log.split_by_time(1.0 - settings.holdout)
-    config = SimulatorConfig(
-        log.n_items, log.item_features.shape[1], log.profile.shape[1], log.history.shape[1], width
-    )
+    config = SimulatorConfig(log.n_items, log.item_features.shape[1], log.profile.shape[1], log.history.shape[1], width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = UserResponseModel(config, torch.as_tensor(log.item_features)).to(device)
@@ -161,7 +159,9 @@ def _columns(log: InteractionLog, model: UserResponseModel) -> tuple[Tensor, Ten
     )
 
 
-def predict_logits(model: ClickModel, log: InteractionLog, device: str = "cpu", batch: int = 4096) -> NDArray[np.float64]:
+def predict_logits(
+    model: ClickModel, log: InteractionLog, device: str = "cpu", batch: int = 4096
+) -> NDArray[np.float64]:
     """Return the click logits (M, K) that a user model gives to the logged slates."""
     return np.concatenate(list(_predict(model, log, device, batch))).astype(np.float64)
 
@@ -191,9 +191,11 @@ def evaluate_simulator(model: ClickModel, log: InteractionLog, device: str = "cp
 
 def fidelity_of(logits: NDArray[np.float64], clicks: NDArray[np.uint8]) -> Fidelity:
     """Return the fidelity of predicted click logits (M, K) against clicks (M, K)."""
+    from scipy.special import expit
+
     score, label = logits.ravel(), clicks.ravel().astype(np.float64)
     log_loss = float(np.mean(np.logaddexp(0.0, score) - label * score))
-    probability = 1.0 / (1.0 + np.exp(-score))
+    probability = expit(score)
     bins = np.array_split(np.argsort(probability, kind="stable"), N_RELIABILITY_BINS)
     reliability = tuple((float(probability[b].mean()), float(label[b].mean()), len(b)) for b in bins if len(b))
     ece = sum(abs(p - y) * n for p, y, n in reliability) / len(score)

@@ -94,8 +94,9 @@ def _leaf_items(
     width: int,
 ) -> NDArray[np.int32]:
     """Return (n_leaves, width): who stands in for a leaf, taken from its deepest ancestor with enough items."""
-    code_vectors = np.sum([table[codes[:, level]] for level, table in enumerate(centroids)], axis=0)
-    first_row = np.unique(node_of_row[-1], return_index=True)[1]  # of each leaf
+    leaf_of_row = node_of_row[-1]
+    first_row = np.unique(leaf_of_row, return_index=True)[1]  # of each leaf
+    vectors = np.sum([table[codes[first_row, level]] for level, table in enumerate(centroids)], axis=0)
     depth = np.zeros(len(first_row), dtype=np.int64)
     for level, nodes in enumerate(node_of_row):
         depth[np.bincount(nodes)[nodes[first_row]] >= width] = level
@@ -107,9 +108,10 @@ def _leaf_items(
         for parent in np.unique(parents):
             leaves = leaves_here[parents == parent]
             begin, end = np.searchsorted(nodes, [parent, parent + 1])
-            rows = first_row[leaves]
-            distance = _square_distance(code_vectors[rows], code_vectors[begin:end])
-            apart = (codes[rows][:, None] != codes[None, begin:end]).cumsum(-1).astype(bool).sum(-1)
+            first, last = leaf_of_row[[begin, end - 1]]
+            # Between leaves, not rows: the items of one bucket must tie to the last bit to stay in priority order.
+            distance = _square_distance(vectors[leaves], vectors[first : last + 1])[:, leaf_of_row[begin:end] - first]
+            apart = (codes[first_row[leaves]][:, None] != codes[None, begin:end]).cumsum(-1).astype(bool).sum(-1)
             nearest = np.lexsort((distance, apart), axis=-1)[:, :width]
             table[leaves] = items[begin:end][nearest]
     return table

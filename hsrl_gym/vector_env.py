@@ -76,7 +76,8 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.sessions.device)
             self._state = self.sessions.core.replace_finished(self._state, everyone)
         self._shown = None
-        return self.sessions.observe(self._state), self._with_masks({"patience": self._state.patience.cpu().numpy()})
+        patience = self._state.patience.cpu().numpy().copy()  # the state keeps its own
+        return self.sessions.observe(self._state), self._with_masks({"patience": patience})
 
     def step(
         self, actions: NDArray[Any]
@@ -92,13 +93,13 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         finished = outcome.terminated | outcome.truncated
         info = self._with_masks(columns)
         reward = outcome.reward.double().cpu().numpy()
-        self._shown = {**columns, "reward": reward, "step": after.step.cpu().numpy()}
+        self._shown = {**_copies(columns), "reward": reward.copy(), "step": after.step.cpu().numpy()}
         if bool(finished.any()):
             done = finished.cpu().numpy()
             info["final_obs"] = _only(done, self.sessions.observe(after), self.num_envs)
             info["_final_obs"] = done
-            info["final_info"] = {**self._with_masks(columns, done)}
-            info["_final_info"] = done
+            info["final_info"] = self._with_masks(_copies(columns), done)
+            info["_final_info"] = done.copy()
             after = self.sessions.core.replace_finished(after, finished)
         self._state = after
         terminated, truncated = outcome.terminated.cpu().numpy(), outcome.truncated.cpu().numpy()
@@ -124,6 +125,10 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         info: dict[str, Any] = dict(columns)
         info.update({f"_{name}": everyone.copy() for name in columns})
         return info
+
+
+def _copies(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: values.copy() for name, values in columns.items()}
 
 
 def _only(done: NDArray[Any], observation: Observation, num_envs: int) -> NDArray[Any]:

@@ -162,7 +162,8 @@ class SyntheticWorld:
             recent = torch.arange(HISTORY_LENGTH) >= HISTORY_LENGTH - remembered
             history = torch.where(returns.unsqueeze(1), after.history * recent, arrived.history)
             state = replace(arrived, user=torch.where(returns, after.user, arrived.user), history=history)
-        user, who, history_ids, slate, clicks = (np.concatenate(column)[:n_slates] for column in zip(*steps, strict=True))
+        columns = (np.concatenate(column)[:n_slates] for column in zip(*steps, strict=True))
+        user, who, history_ids, slate, clicks = columns
         topics = self._cluster.tolist()
         return InteractionLog(
             name=self.config.name,

@@ -1,0 +1,118 @@
+"""`SlateVectorEnv` as an SB3 VecEnv, so that every SB3 algorithm runs on the batched environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+import hsrl_gym  # noqa: F401  (registers the environments)
+from hsrl_gym.errors import HsrlError
+from hsrl_gym.vector_env import SlateVectorEnv
+
+
+class SlateVecEnv(VecEnv):
+    """SB3's view of a `SlateVectorEnv`: `done`, `terminal_observation` and `TimeLimit.truncated` as SB3 expects."""
+
+    def __init__(self, envs: SlateVectorEnv) -> None:
+        self.envs = envs
+        self._actions: NDArray[Any] | None = None
+        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+
+    def reset(self) -> VecEnvObs:
+        """Start new sessions; the seed of `seed()` is used once."""
+        seeds = [seed for seed in self._seeds if seed is not None]
+        observation, _ = self.envs.reset(seed=seeds[0] if seeds else None)
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+        return observation
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions (B, n) for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Take the step."""
+        assert self._actions is not None
+        observation, reward, terminated, truncated, columns = self.envs.step(self._actions)
+        done = terminated | truncated
+        names = ("slate", "clicks", "slate_tokens", "patience")
+        rows = zip(*(columns[name] for name in names), truncated.tolist(), strict=True)
+        infos: list[dict[str, Any]] = [
+            {"slate": slate, "clicks": clicks, "slate_tokens": tokens, "patience": patience, "TimeLimit.truncated": cut}
+            for slate, clicks, tokens, patience, cut in rows
+        ]
+        for index in np.flatnonzero(done):
+            infos[index]["terminal_observation"] = columns["final_obs"][index]
+        return observation, reward.astype(np.float32), done, infos  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.envs.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of the batched environment once for each index."""
+        return [getattr(self.envs, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refuse: the environments are one batch."""
+        raise HsrlError("the environments of a SlateVecEnv are one batch; make a new one with other arguments.")
+
+    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
+        """Call a method of the batched environment once and return its result for each index."""
+        result = getattr(self.envs, method_name)(*args, **kwargs)
+        chosen = list(self._get_indices(indices))
+        if method_name == "action_masks":
+            return [result[index] for index in chosen]
+        return [result] * len(chosen)
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Return False for each index: nothing is wrapped one by one."""
+        return [False] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[Any]:
+        """Refuse: sessions are rendered as text."""
+        raise HsrlError("sessions have no images; use render_mode='ansi' and envs.render().")
+
+
+def make_vec_env(env_id: str, num_envs: int = 32, seed: int | None = None, **kwargs: Any) -> VecMonitor:
+    """Return the batched environment `env_id` for SB3, with episode statistics.
+
+    Args:
+        env_id: a registered id, for instance "HSRL-RL4RS-v0".
+        num_envs: users at once, B.
+        seed: environment i starts from seed + i.
+        kwargs: of the environment (`bundle`, `simulator`, `action_mode`, ...).
+    """
+    envs = gymnasium.make_vec(env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
+    vec_env = SlateVecEnv(slate_vector_env(envs))
+    if seed is not None:
+        vec_env.seed(seed)
+    return VecMonitor(vec_env)
+
+
+def slate_vector_env(envs: gymnasium.vector.VectorEnv[Any, Any, Any]) -> SlateVectorEnv:
+    """Return the `SlateVectorEnv` itself.
+
+    Raises:
+        HsrlError: if it is another kind of vector environment.
+    """
+    inner = envs.unwrapped
+    if not isinstance(inner, SlateVectorEnv):
+        raise HsrlError(f"got a {type(inner).__name__}, expected the SlateVectorEnv of gymnasium.make_vec(..).")
+    return inner
+
+
+def as_sb3(env: Any) -> Any:
+    """Return `env` as SB3 takes it: a Gymnasium vector environment of ours is adapted, all else is left alone."""
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        return VecMonitor(SlateVecEnv(slate_vector_env(env)))
+    return env
