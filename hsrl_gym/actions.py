@@ -88,7 +88,9 @@ class _Discrete(ActionMode):
 
     def _check_values(self, actions: NDArray[Any]) -> None:
         if actions.dtype.kind == "f":
-            raise HsrlError(f"got actions of type {actions.dtype}, expected integers; is it an action of this action_mode?")
+            raise HsrlError(
+                f"got actions of type {actions.dtype}, expected integers; is it an action of this action_mode?"
+            )
         wrong = np.argwhere((actions < 0) | (actions >= self.space.nvec))
         if len(wrong):
             row, column = wrong[0]

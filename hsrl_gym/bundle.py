@@ -90,9 +90,7 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     Raises:
         HsrlError: if `folder` exists and is not a bundle (a bundle is replaced).
     """
-    target = Path(folder)
-    if target.exists() and not (target / _MANIFEST).exists() and (not target.is_dir() or any(target.iterdir())):
-        raise HsrlError(f"{target} exists and is not a bundle, expected a new folder; give another --out.")
+    target = check_target(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -103,6 +101,18 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
         work.rename(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def check_target(folder: str | Path) -> Path:
+    """Return `folder` as a path that a bundle may be written to.
+
+    Raises:
+        HsrlError: if something else than a bundle is there.
+    """
+    target = Path(folder)
+    if target.exists() and not (target / _MANIFEST).exists() and (not target.is_dir() or any(target.iterdir())):
+        raise HsrlError(f"{target} exists and is not a bundle, expected a new folder; give another one.")
     return target
 
 
@@ -206,7 +216,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         )
     missing = [name for name in _MANIFEST_KEYS if name not in manifest]
     if missing or not isinstance(manifest["files"], dict):
-        raise HsrlError(f"{path}: no {', '.join(missing) or 'list of files'} in it; the file was cut short, build again.")
+        raise HsrlError(
+            f"{path}: no {', '.join(missing) or 'list of files'} in it; the file was cut short, build again."
+        )
     return manifest
 
 

@@ -58,10 +58,10 @@ class FitSettings:
         holdout: latest share of the train rows that decides when to stop.
     """
 
-    batch_size: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    max_epochs: int = 12
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    weight_decay: float = 2e-2
+    max_epochs: int = 8
     patience: int = 3
     holdout: float = 0.1
 

@@ -1,0 +1,67 @@
+"""The methods of the tables by name: which action mode each needs and how it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from hsrl_agent.baselines import Popularity, RandomSlates, Supervised, make_a2c
+from hsrl_agent.hsrl import HSRL
+from hsrl_gym.errors import unknown_name
+
+
+class Agent(Protocol):
+    """What a table needs of an agent."""
+
+    def learn(self, total_timesteps: int) -> Any:
+        """Learn from `total_timesteps` user-steps."""
+        ...
+
+    def predict(self, observation: dict[str, NDArray[Any]], deterministic: bool = True) -> tuple[NDArray[Any], Any]:
+        """Return actions (B, n) of observations, and a state that is not used."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of a table.
+
+    Attributes:
+        action_mode: of the environment it acts in.
+        make: from (env, seed, device, settings) to an agent; settings are keyword arguments of the method.
+        learns_online: whether it learns by acting, so that a learning curve says something.
+    """
+
+    action_mode: str
+    make: Callable[[VecEnv, int, str, dict[str, Any]], Agent]
+    learns_online: bool = True
+
+
+METHODS: dict[str, Method] = {
+    "random": Method("item", lambda env, seed, device, settings: RandomSlates(env, seed, **settings), False),
+    "popularity": Method("item", lambda env, seed, device, settings: Popularity(env, seed, **settings), False),
+    "sl": Method("item", lambda env, seed, device, settings: Supervised(env, seed, device, **settings), False),
+    "a2c": Method("item", lambda env, seed, device, settings: make_a2c(env, seed, device, **settings)),
+    "hsrl": Method(
+        "sid", lambda env, seed, device, settings: HSRL("HSRLPolicy", env, seed=seed, device=device, **settings)
+    ),
+    "hsrl-paper": Method(
+        "sid", lambda env, seed, device, settings: HSRL.paper("HSRLPolicy", env, seed=seed, device=device, **settings)
+    ),
+}
+
+
+def find_method(name: str) -> Method:
+    """Return the method of that name.
+
+    Raises:
+        HsrlError: with the nearest known names.
+    """
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    return METHODS[name]
