@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BasePolicy
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
@@ -159,7 +159,7 @@ class HSRL(OffPolicyAlgorithm):
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Let the policy explore from the first step on: it starts near uniform over the live items."""
         assert self._last_obs is not None
-        action, _ = self.predict(self._last_obs, deterministic=False)  # type: ignore[arg-type]
+        action, _ = self.predict(self._last_obs, deterministic=False)
         return action, action
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from hsrl_agent.baselines import Popularity, RandomSlates, Supervised, make_a2c
@@ -22,7 +20,7 @@ class Agent(Protocol):
         """Learn from `total_timesteps` user-steps."""
         ...
 
-    def predict(self, observation: dict[str, NDArray[Any]], deterministic: bool = True) -> tuple[NDArray[Any], Any]:
+    def predict(self, observation: Any, *, deterministic: bool = True) -> Any:
         """Return actions (B, n) of observations, and a state that is not used."""
         ...
 

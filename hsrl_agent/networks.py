@@ -157,6 +157,9 @@ class Plan(NamedTuple):
 class HSRLNetwork(nn.Module):
     """SASRec, HPN and MLC in a row: one encoder pass for actor and critic."""
 
+    codes: Tensor
+    is_live: Tensor
+
     def __init__(
         self,
         encoder: SASRec,
@@ -189,6 +192,8 @@ class HSRLNetwork(nn.Module):
 
 class ItemNetwork(nn.Module):
     """SASRec with a score for each item and one value: the item-level actor-critic of the baselines."""
+
+    is_live: Tensor
 
     def __init__(self, encoder: SASRec, is_live: Tensor, width: int = 32, hidden: Sequence[int] = (256, 64)) -> None:
         """Take the encoder and which items can be shown, (N,) bool."""

@@ -71,7 +71,8 @@ class SlatePolicy(ActorCriticPolicy):
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if issubclass(self.optimizer_class, torch.optim.Adam):
             self.optimizer_kwargs = {"fused": True, **self.optimizer_kwargs}  # one kernel, not four a parameter
-        self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
+        settings: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
+        self.optimizer = self.optimizer_class(trained, **settings)
 
     def _build_network(self) -> None:
         raise NotImplementedError  # abstract
@@ -103,7 +104,7 @@ class SlatePolicy(ActorCriticPolicy):
         """Return the items (B, K) that actions (B, n) of this policy show."""
         raise NotImplementedError  # abstract
 
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions (B, n), values (B,) and log-likelihoods (B,)."""
         distribution, values = self.score(obs)
         items = distribution.mode(self.slate_size) if deterministic else distribution.sample(self.slate_size)
@@ -130,6 +131,7 @@ class HSRLPolicy(SlatePolicy):
 
     action_mode = "sid"
     network: HSRLNetwork
+    item_of_code: Tensor
 
     def __init__(
         self,
@@ -198,8 +200,8 @@ class HSRLPolicy(SlatePolicy):
         """Return the first item of each SID; only meant for SIDs of live items."""
         tokens = actions.view(len(actions), self.slate_size, -1)
         flat = (tokens * torch.tensor(self._radix(), device=tokens.device)).sum(-1)
-        table = self.item_of_code
-        return table[1][torch.searchsorted(table[0], flat).clamp(max=table.shape[1] - 1)]
+        known, items = self.item_of_code
+        return items[torch.searchsorted(known, flat).clamp(max=len(items) - 1)]
 
 
 class ItemPolicy(SlatePolicy):

@@ -50,7 +50,7 @@ class SlateVecEnv(VecEnv):
         ]
         for index in np.flatnonzero(done):
             infos[index]["terminal_observation"] = columns["final_obs"][index]
-        return observation, reward.astype(np.float32), done, infos  # type: ignore[return-value]
+        return observation, reward.astype(np.float32), done, infos
 
     def close(self) -> None:
         """Close the environment."""

@@ -151,7 +151,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         self.render_mode = render_mode
         self.bundle = open_bundle(bundle, default_bundle)
         self.sessions = SlateSessions(self.bundle, **settings)
-        self.observation_space = self.sessions.observation_space
+        self.observation_space: spaces.Space[Any] = self.sessions.observation_space
         self.action_space = self.sessions.actions.space
         self._state: SessionState | None = None
         self._shown: dict[str, Any] | None = None
@@ -188,7 +188,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         """Return the flat mask of live choices, (sum(nvec),) bool, as sb3-contrib's maskable algorithms take it."""
         return self.sessions.actions.masks()
 
-    def render(self) -> str:  # type: ignore[override]
+    def render(self) -> str:
         """Return the last slate, its clicks and the patience left, for a person to read."""
         from hsrl_gym.render import render_step
 

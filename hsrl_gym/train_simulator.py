@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -146,7 +147,8 @@ def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.O
     """Return AdamW; the two bounds of the click probability get thirty times the rate, for they have far to go."""
     others = [parameter for name, parameter in model.named_parameters() if name != "bounds"]
     bounds = {"params": [model.bounds], "lr": 30 * settings.learning_rate, "weight_decay": 0.0}
-    return torch.optim.AdamW([{"params": others}, bounds], settings.learning_rate, weight_decay=settings.weight_decay)
+    groups: list[dict[str, Any]] = [{"params": others}, bounds]
+    return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def _columns(log: InteractionLog, model: UserResponseModel) -> tuple[Tensor, Tensor, Tensor, Tensor]:

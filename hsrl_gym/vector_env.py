@@ -109,7 +109,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         """Return the masks of all environments, (B, sum(nvec)) bool; the catalog is the same for all."""
         return np.tile(self.sessions.actions.masks(), (self.num_envs, 1))
 
-    def render(self) -> tuple[str, ...]:  # type: ignore[override]
+    def render(self) -> tuple[str, ...]:
         """Return the text of the last step of each environment."""
         from hsrl_gym.render import render_step
 

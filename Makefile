@@ -1,0 +1,39 @@
+# `make table2` prints Table 2 on a fresh machine; `make test` checks the code. Both make their own .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: table2 test lint types install bundles clean
+
+table2: $(VENV)/.installed
+	$(BIN)/python benchmarks/compare.py --preset quick --jobs 2 --out results/table2
+
+test: $(VENV)/.installed-dev lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+# The bundles in the package, from worlds whose users are known. The same machine writes the same bytes.
+bundles: $(VENV)/.installed
+	$(BIN)/hsrl-gym build synthetic --shape rl4rs --pool 6000 --out hsrl_gym/bundles/rl4rs
+	$(BIN)/hsrl-gym build synthetic --shape ml1m --pool 6000 --out hsrl_gym/bundles/ml1m
+
+# Constrained as a whole, so that a machine without CUDA does not pull a CUDA build it was not asked for.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) results build *.egg-info
