@@ -147,12 +147,13 @@ class HSRL(OffPolicyAlgorithm):
         return cls(policy, env, **{**settings, **changes})
 
     def _setup_model(self) -> None:
+        if not issubclass(self.policy_class, HSRLPolicy):
+            raise HsrlError(f"got the policy {self.policy_class.__name__}, expected HSRLPolicy or a subclass of it.")
+        self.policy_class.check_spaces(self.observation_space, self.action_space)
         if self.fresh_only:
             self.buffer_size = FRESH_STEPS * self.n_envs
         self.replay_buffer_kwargs = {"seed": self.seed}
         super()._setup_model()
-        if not isinstance(self.policy, HSRLPolicy):
-            raise HsrlError(f"got the policy {type(self.policy).__name__}, expected HSRLPolicy or a subclass of it.")
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -202,18 +203,18 @@ class HSRL(OffPolicyAlgorithm):
     def item_advantages(self, advantage: Tensor, clicks: Tensor) -> Tensor:
         """Return what each item's likelihood is weighted with, (B, K) in [-1, 1].
 
-        "slate": the clipped advantage for every item (eq. 21). "item": before clipping, an item also gets what its
-        click differs from the slate's mean. The next state's value is common to the slate, and the mean over the
-        slate is the slate's own advantage again.
+        "slate": the clipped advantage for every item (eq. 21). "item": the reward is a mean over the slate, of which
+        an item has the K-th part to answer for, and the clicks of the others are noise to it. Taking out how far
+        they were from the slate's mean gives A_k = A + (y_k - mean y) / K, whose mean over the slate is A again.
         """
         credited = advantage.unsqueeze(1).expand_as(clicks)
         if self.credit == "item":
-            credited = credited + clicks - clicks.mean(1, keepdim=True)
+            credited = credited + (clicks - clicks.mean(1, keepdim=True)) / clicks.shape[1]
         return credited.clamp(-1.0, 1.0)
 
     def _log(self, losses: Losses) -> None:
         for name, value in losses._asdict().items():
-            self.logger.record(f"train/{name}", float(value))
+            self.logger.record(f"train/{name}", float(value.detach()))
         for level, weight in enumerate(self.policy.network.critic.level_weights().tolist()):
             self.logger.record(f"train/mlc_weight_{level}", weight)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

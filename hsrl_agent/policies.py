@@ -42,19 +42,25 @@ class SlatePolicy(ActorCriticPolicy):
         likelihood: str = "normalised",
         **kwargs: Any,
     ) -> None:
-        if not isinstance(action_space, SlateSpace) or not self._fits(action_space):
-            raise HsrlError(
-                f"{type(self).__name__} got the action space {action_space}, expected the one of an hsrl_gym "
-                f'environment with action_mode="{self.action_mode}".'
-            )
-        if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"profile", "history"}:
-            raise HsrlError(
-                f"{type(self).__name__} got the observation space {observation_space}, expected Dict(profile, history)."
-            )
+        self.check_spaces(observation_space, action_space)
+        assert isinstance(action_space, SlateSpace)
         self.width, self.n_layers, self.n_heads, self.dropout = width, n_layers, n_heads, dropout
         self.critic_hidden, self.likelihood = tuple(critic_hidden), likelihood
         self.slate_size = action_space.slate_size
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    @classmethod
+    def check_spaces(cls, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        """Raise HsrlError unless the spaces are those of an hsrl_gym environment in this policy's action mode."""
+        if not isinstance(action_space, SlateSpace) or not cls._fits(action_space):
+            raise HsrlError(
+                f"{cls.__name__} got the action space {action_space}, expected the one of an hsrl_gym "
+                f'environment with action_mode="{cls.action_mode}".'
+            )
+        if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"profile", "history"}:
+            raise HsrlError(
+                f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)."
+            )
 
     @staticmethod
     def _fits(action_space: SlateSpace) -> bool:

@@ -25,6 +25,11 @@ _MANIFEST = "bundle.yaml"
 _MANIFEST_KEYS = ("name", "source", "simulator", "codebook", "profile_encoder", "provenance", "fidelity", "files")
 _LABELS = "item_labels.txt"
 SIMULATORS = ("train", "eval")
+_FILES = (
+    "codebook.safetensors",
+    _LABELS,
+    *(f"{kind}_{name}.safetensors" for kind in ("simulator", "users") for name in SIMULATORS),
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,9 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         _write_files(bundle, work)
-        work.chmod(0o755)
+        work.chmod(0o755)  # a temporary folder and safetensors' files are made for the owner alone
+        for path in work.iterdir():
+            path.chmod(0o644)
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)
@@ -215,10 +222,10 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             "version of hsrl-gym."
         )
     missing = [name for name in _MANIFEST_KEYS if name not in manifest]
-    if missing or not isinstance(manifest["files"], dict):
-        raise HsrlError(
-            f"{path}: no {', '.join(missing) or 'list of files'} in it; the file was cut short, build again."
-        )
+    if not missing:
+        missing = [name for name in _FILES if name not in (manifest["files"] or {})]
+    if missing:
+        raise HsrlError(f"{path}: no {', '.join(missing)} in it; the file was cut short, build the bundle again.")
     return manifest
 
 

@@ -181,7 +181,7 @@ def fit_codebook(
 
     At each level, items of one prefix that would not fit under their nearest token (fewer free SIDs below it than
     items) move to the nearest token with room. So no two items share a SID as long as N <= V_1 * .. * V_L; beyond
-    that buckets are as even as they can be.
+    that the largest bucket is as small as it can be.
 
     Args:
         item_features: (N + 1, F), row 0 is padding.
@@ -192,7 +192,8 @@ def fit_codebook(
         n_restarts: k-means restarts a level.
 
     Raises:
-        HsrlError: for fewer than one item, features that are not finite, or a vocabulary that is not positive.
+        HsrlError: for fewer than one item, features or priorities that are not finite or of another shape, or a
+            vocabulary that is not positive.
     """
     raw = np.asarray(item_features, dtype=np.float32)
     sizes = (vocabulary,) * n_levels if isinstance(vocabulary, int) else tuple(vocabulary)
@@ -200,6 +201,9 @@ def fit_codebook(
         raise HsrlError(f"got vocabulary {vocabulary} for {n_levels} levels, expected a positive size for each level.")
     if raw.ndim != 2 or len(raw) < 2 or not np.isfinite(raw).all():
         raise HsrlError(f"got item features of shape {raw.shape}, expected (N + 1, F) with N >= 1, all finite.")
+    order = np.zeros(len(raw), np.float32) if priority is None else np.asarray(priority, dtype=np.float32)
+    if order.shape != (len(raw),) or not np.isfinite(order).all():
+        raise HsrlError(f"got priority of shape {order.shape}, expected ({len(raw)},) as item_features, all finite.")
     mean, scale = raw[1:].mean(0), raw[1:].std(0)
     scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
     features = ((raw - mean) / scale).astype(np.float32)
@@ -221,10 +225,7 @@ def fit_codebook(
         residual = residual - table[tokens]  # eq. 30
         prefix = prefix * size + tokens
         centroids.append(table)
-    order = np.zeros(len(raw)) if priority is None else np.asarray(priority)
-    return Codebook(
-        tuple(centroids), codes, mean.astype(np.float32), scale, features, order.astype(np.float32), n_moved
-    )
+    return Codebook(tuple(centroids), codes, mean.astype(np.float32), scale, features, order, n_moved)
 
 
 def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: int) -> NDArray[np.float32]:

@@ -136,7 +136,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     - v0: first version.
     """
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012  (Gymnasium's own form)
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  (Gymnasium's own form)
 
     def __init__(
         self,
@@ -179,9 +179,10 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         if self._state is None:
             raise HsrlError("step() came before reset(); call reset() first.")
         self._state, outcome, columns = self.sessions.play(self._state, np.asarray(action)[None])
-        info: dict[str, Any] = {name: values[0] for name, values in columns.items()}
-        info["patience"] = float(info["patience"])
-        self._shown = {**info, "reward": float(outcome.reward), "step": int(self._state.step)}
+        last = {name: values[0] for name, values in columns.items()}
+        self._shown = {**last, "reward": float(outcome.reward), "step": int(self._state.step)}
+        info: dict[str, Any] = {name: values.copy() for name, values in last.items()}
+        info["patience"] = float(last["patience"])
         return self._observe(), float(outcome.reward), bool(outcome.terminated), bool(outcome.truncated), info
 
     def action_masks(self) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
         "render_modes": ["ansi"],
+        "render_fps": 1,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 

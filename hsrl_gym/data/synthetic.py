@@ -44,12 +44,12 @@ class WorldConfig:
     n_profile: int
     n_users: int = 2000
     n_clusters: int = 12
-    n_latent: int = 8
-    base: float = -1.0
-    taste: float = 2.0
-    quality: float = 1.0
+    n_latent: int = 5
+    base: float = 1.0
+    taste: float = 1.5
+    quality: float = 1.5
     sweetness: float = 0.8
-    weariness: float = 5.0
+    weariness: float = 4.0
     drift: float = 1.0
     satiation: float = 12.0
     tolerated: float = 0.15

@@ -1,0 +1,9 @@
+import pytest
+import toy
+
+from hsrl_gym.bundle import Bundle
+
+
+@pytest.fixture(scope="session")
+def toy_world() -> Bundle:
+    return toy.toy_bundle()

@@ -1,0 +1,80 @@
+"""The baselines: each does what its name says, and learns the toy world if it can learn at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+from test_hsrl import mean_reward
+
+from hsrl_agent import make_vec_env
+from hsrl_agent.baselines import Popularity, RandomSlates, Supervised
+from hsrl_agent.methods import METHODS, find_method
+from hsrl_gym.bundle import Bundle
+from hsrl_gym.errors import HsrlError
+
+OPTIMUM = 0.98 * 1.1 - 0.1
+
+
+def env_of(bundle: Bundle, mode: str = "item", n: int = 16) -> Any:
+    return make_vec_env("HSRL-ML1M-v0", n, seed=0, bundle=bundle, action_mode=mode)
+
+
+def test_random_is_uniform_without_repeats(toy_world: Bundle) -> None:
+    agent = RandomSlates(env_of(toy_world), seed=1)
+    actions, _ = agent.predict({"profile": np.zeros((6000, 2))})
+    assert (actions[:, 0] != actions[:, 1]).all()
+    share = np.bincount(actions.ravel(), minlength=toy.N_ITEMS) / actions.size
+    np.testing.assert_allclose(share, 1 / toy.N_ITEMS, atol=0.01)
+    assert mean_reward(agent, toy_world, "item") == pytest.approx((2 * 0.98 + 10 * 0.02) / 12 * 1.1 - 0.1, abs=0.06)
+
+
+def test_popularity_shows_what_was_clicked_most(toy_world: Bundle) -> None:
+    agent = Popularity(env_of(toy_world)).learn(0)
+    actions, _ = agent.predict({"profile": np.zeros((3, 2))})
+    assert sorted(actions[0] + 1) == list(toy.LIKED)
+    assert (actions == actions[0]).all()
+
+
+def test_supervised_learns_which_items_are_clicked(toy_world: Bundle) -> None:
+    agent = Supervised(env_of(toy_world), seed=0, learning_rate=1e-2, batch_size=64).learn(0)
+    assert mean_reward(agent, toy_world, "item") > 0.95 * OPTIMUM
+
+
+def test_supervised_ranks_by_the_likelihood_of_a_click(toy_world: Bundle) -> None:
+    """Trained on shown items: an item that was never shown gains nothing from others' clicks being rare."""
+    agent = Supervised(env_of(toy_world), seed=0, max_epochs=1)
+    before = {name: value.clone() for name, value in agent.network.named_parameters()}
+    agent.learn(0)
+    after = dict(agent.network.named_parameters())
+    changed = {name.split(".")[0] for name in before if not np.allclose(before[name].detach(), after[name].detach())}
+    assert changed == {"encoder", "target", "bias"}  # the value head has no part in it
+
+
+def test_a2c_learns_the_toy_world(toy_world: Bundle) -> None:
+    agent = METHODS["a2c"].make(env_of(toy_world), 0, "cpu", {})
+    agent.learn(16 * 400)
+    assert mean_reward(agent, toy_world, "item") > 0.95 * OPTIMUM
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_is_made_and_predicts(name: str, toy_world: Bundle) -> None:
+    method = find_method(name)
+    env = env_of(toy_world, method.action_mode, n=4)
+    agent = method.make(env, 0, "cpu", {})
+    agent.learn(total_timesteps=8)
+    actions = agent.predict(env.reset(), deterministic=True)[0]
+    assert all(env.action_space.contains(action) for action in actions)
+
+
+def test_bad_input(toy_world: Bundle) -> None:
+    with pytest.raises(HsrlError, match='expected an hsrl_gym environment with action_mode="item"'):
+        RandomSlates(env_of(toy_world, "sid"))
+    with pytest.raises(HsrlError, match=r"predict\(\) came before learn\(\)"):
+        Popularity(env_of(toy_world)).predict({"profile": np.zeros((3, 2))})
+    with pytest.raises(HsrlError, match=r"predict\(\) came before learn\(\)"):
+        Supervised(env_of(toy_world)).predict({"profile": np.zeros((3, 2))})
+    with pytest.raises(HsrlError, match=r"unknown method 'hsrl-papr'; did you mean hsrl-paper"):
+        find_method("hsrl-papr")

@@ -1,0 +1,97 @@
+"""The replay buffer keeps what was shown and clicked, row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hsrl_agent import HSRL, make_vec_env
+from hsrl_agent.buffers import SlateReplayBuffer
+from hsrl_gym.bundle import Bundle
+from hsrl_gym.errors import HsrlError
+
+
+def fill(bundle: Bundle, n_steps: int = 7, n_envs: int = 3, **settings: Any) -> tuple[SlateReplayBuffer, list[Any]]:
+    """Return a buffer after random steps, and those steps as (obs, next obs, reward, done, infos)."""
+    env = make_vec_env("HSRL-ML1M-v0", n_envs, seed=0, bundle=bundle, **settings)
+    buffer = SlateReplayBuffer(
+        100 * n_envs, env.observation_space, env.action_space, seed=0, device="cpu", n_envs=n_envs
+    )
+    env.action_space.seed(0)
+    observation, steps = env.reset(), []
+    for _ in range(n_steps):
+        action = np.stack([env.action_space.sample() for _ in range(n_envs)])
+        after, reward, done, infos = env.step(action)
+        last = {name: values.copy() for name, values in after.items()}
+        for index in np.flatnonzero(done):
+            for name in last:
+                last[name][index] = infos[index]["terminal_observation"][name]
+        buffer.add(observation, last, action, reward, done, infos)
+        steps.append((observation, last, reward, done, infos))
+        observation = after
+    return buffer, steps
+
+
+def test_samples_are_rows_that_were_added(toy_world: Bundle) -> None:
+    buffer, steps = fill(toy_world)
+    known = {
+        (
+            observation["profile"][i].tobytes(),
+            observation["history"][i].tobytes(),
+            after["history"][i].tobytes(),
+            tuple(infos[i]["slate"].tolist()),
+            tuple(infos[i]["clicks"].tolist()),
+            float(np.float32(reward[i])),
+        )
+        for observation, after, reward, _, infos in steps
+        for i in range(3)
+    }
+    batch = buffer.sample(200)
+    seen = {
+        (
+            batch.observations["profile"][i].numpy().tobytes(),
+            batch.observations["history"][i].numpy().tobytes(),
+            batch.next_observations["history"][i].numpy().tobytes(),
+            tuple(batch.slates[i].tolist()),
+            tuple(int(click) for click in batch.clicks[i]),
+            float(batch.rewards[i]),
+        )
+        for i in range(200)
+    }
+    assert seen == known  # nothing mixed between rows, and everything can be drawn
+
+
+def test_a_session_cut_at_the_horizon_is_not_terminated(toy_world: Bundle) -> None:
+    buffer, steps = fill(toy_world, n_steps=8, max_steps=3, initial_patience=1000.0)
+    assert sum(done.sum() for *_, done, _ in steps) == 6
+    assert buffer.sample(200).terminated.sum() == 0
+    buffer, steps = fill(toy_world, n_steps=8, initial_patience=1.5)  # everybody leaves at once
+    assert buffer.sample(200).terminated.mean() == 1
+
+
+def test_ids_are_kept_small(toy_world: Bundle) -> None:
+    """100,000 transitions of the paper's shape (H 50, P 42, K 9, L 3) stay below 100 MB."""
+    env = make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world)
+    buffer = SlateReplayBuffer(2000, env.observation_space, env.action_space, device="cpu", n_envs=2)
+    assert buffer.observations["history"].dtype == np.int32
+    n_bytes_of_history = 2 * 50 * buffer.observations["history"].itemsize
+    n_bytes_of_profile = 2 * 42 * buffer.observations["profile"].itemsize
+    n_bytes_of_slate = 9 * (buffer.slates.itemsize + buffer.clicks.itemsize) + 27 * buffer.actions.itemsize
+    assert 100_000 * (n_bytes_of_history + n_bytes_of_profile + n_bytes_of_slate + 12) < 110e6
+
+
+def test_same_seed_same_samples(toy_world: Bundle) -> None:
+    one, _ = fill(toy_world)
+    other, _ = fill(toy_world)
+    assert torch.equal(one.sample(20).slates, other.sample(20).slates)
+
+
+def test_an_environment_without_clicks_is_refused(toy_world: Bundle) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world)
+    model = HSRL("HSRLPolicy", env, device="cpu")
+    observation = env.reset()
+    with pytest.raises(HsrlError, match="expected `slate` and `clicks`"):
+        model.replay_buffer.add(observation, observation, np.zeros((2, 4)), np.zeros(2), np.zeros(2), [{}, {}])

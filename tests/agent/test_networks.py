@@ -1,0 +1,142 @@
+"""Eq. 10 to 17 against values computed by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from hsrl_agent.networks import (
+    HierarchicalPolicyNetwork,
+    HSRLNetwork,
+    ItemNetwork,
+    MultiLevelCritic,
+    SASRec,
+)
+
+
+def encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:
+    torch.manual_seed(0)
+    features = torch.randn(n_items + 1, 3)
+    features[0] = 0.0
+    return SASRec(features, n_profile=2, history_length=5, width=8, n_layers=2, n_heads=2, dropout=dropout)
+
+
+def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
+    net = encoder()
+    profile = torch.randn(2, 2)
+    history = torch.tensor([[0, 0, 1, 2, 3], [0, 0, 0, 0, 0]])
+    base = net(profile, history)
+    assert base.shape == (2, 8)
+    assert torch.isfinite(base).all()
+    with torch.no_grad():
+        net.item_free.weight[0] = 100.0  # whatever padding is looked up as must not be seen
+    torch.testing.assert_close(net(profile, history), base)
+    swapped = net(profile, torch.tensor([[0, 0, 2, 1, 3], [0, 0, 0, 0, 0]]))
+    assert not torch.allclose(swapped[0], base[0])  # SASRec has positions
+
+
+def test_encoder_gives_the_same_alone_and_in_a_batch_with_longer_histories() -> None:
+    net = encoder()
+    profile = torch.randn(3, 2)
+    history = torch.tensor([[0, 0, 0, 0, 4], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]])
+    together = net(profile, history)
+    for row in range(3):
+        torch.testing.assert_close(net(profile[row : row + 1], history[row : row + 1])[0], together[row])
+
+
+def test_encoder_sees_profile_and_features() -> None:
+    net = encoder()
+    history = torch.tensor([[0, 0, 0, 1, 2]])
+    one, other = net(torch.tensor([[0.0, 1.0]]), history), net(torch.tensor([[1.0, 0.0]]), history)
+    assert not torch.allclose(one, other)  # eq. 10 takes the state as well as the history
+    with torch.no_grad():
+        net.item_features[2] += 1.0
+    assert not torch.allclose(net(torch.tensor([[0.0, 1.0]]), history), one)
+
+
+def test_last_layer_with_one_query_equals_the_last_row_of_all_queries() -> None:
+    net = encoder()
+    block = net.blocks[-1]
+    tokens = torch.randn(3, 6, 8)
+    visible = torch.ones(6, 6, dtype=torch.bool).tril()
+    everything = block(tokens, tokens, visible)
+    torch.testing.assert_close(block(tokens[:, -1:], tokens, visible[-1:]), everything[:, -1:])
+
+
+def test_policy_by_hand() -> None:
+    """Two levels of two tokens in width 2, with weights whose softmax can be done on paper."""
+    net = HierarchicalPolicyNetwork(2, (2, 2))
+    with torch.no_grad():
+        net.heads[0].weight.copy_(torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]]))
+        net.heads[0].bias.zero_()
+        net.tokens[0].copy_(torch.tensor([[4.0, 0.0], [0.0, 8.0]]))
+        net.heads[1].weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+        net.heads[1].bias.zero_()
+    log_probs, contexts = net(torch.tensor([[1.0, 2.0]]))
+    torch.testing.assert_close(log_probs[0].exp(), torch.tensor([[0.75, 0.25]]))  # softmax(log 3, 0), eq. 11
+    # e_1 = 0.75 (4, 0) + 0.25 (0, 8) = (3, 2), eq. 12; c_0 - e_1 = (-2, 0), whose LayerNorm is (-1, 1), eq. 13
+    torch.testing.assert_close(contexts[0, 1], torch.tensor([-1.0, 1.0]), atol=1e-4, rtol=0.0)
+    expected = torch.tensor([[0.0, -1.0]]).log_softmax(-1)
+    torch.testing.assert_close(log_probs[1], expected, atol=1e-4, rtol=0.0)
+    assert contexts.shape == (1, 3, 2)
+
+
+def test_flat_policy_puts_every_head_on_the_first_context() -> None:
+    torch.manual_seed(0)
+    net = HierarchicalPolicyNetwork(4, (3, 3), hierarchical=False)
+    state = torch.randn(2, 4)
+    log_probs, contexts = net(state)
+    torch.testing.assert_close(contexts, state.unsqueeze(1).expand(2, 3, 4))
+    torch.testing.assert_close(log_probs[1], functional.log_softmax(net.heads[1](state), -1))
+
+
+def test_critic_by_hand() -> None:
+    net = MultiLevelCritic(1, 2, hidden=())
+    with torch.no_grad():
+        net.value[0].weight.fill_(2.0)
+        net.value[0].bias.fill_(1.0)
+        net.level_logits.copy_(torch.tensor([math.log(2.0), math.log(1.0), math.log(1.0)]))
+    value, per_level = net(torch.tensor([[[0.0], [1.0], [3.0]]]))
+    torch.testing.assert_close(per_level, torch.tensor([[1.0, 3.0, 7.0]]))  # f(c) = 2 c + 1, eq. 15
+    torch.testing.assert_close(value, torch.tensor([0.5 * 1.0 + 0.25 * 3.0 + 0.25 * 7.0]))  # eq. 17
+
+
+def test_level_weights_are_trained_unless_there_is_one_level() -> None:
+    contexts = torch.randn(4, 3, 5)
+    net = MultiLevelCritic(5, 2)
+    net(contexts)[0].sum().backward()
+    assert net.level_logits.grad is not None
+    assert net.level_logits.grad.abs().sum() > 0
+    single = MultiLevelCritic(5, 2, multi_level=False)
+    value, per_level = single(contexts)
+    torch.testing.assert_close(value, per_level[:, 0])
+    assert not single.level_logits.requires_grad
+
+
+def test_item_scores_add_the_log_probabilities_of_the_tokens() -> None:
+    codes = torch.tensor([[-1, -1], [0, 1], [1, 0], [-1, -1], [1, 1]])
+    net = HSRLNetwork(encoder(4), codes, (2, 2), width=8)
+    plan = net(torch.randn(3, 2), torch.tensor([[0, 0, 0, 1, 2]] * 3))
+    scores = net.item_scores(plan)
+    first, second = plan.log_probs
+    torch.testing.assert_close(scores[:, 0], first[:, 0] + second[:, 1])  # item 1 is (0, 1), eq. 14
+    torch.testing.assert_close(scores[:, 3], first[:, 1] + second[:, 1])  # item 4 is (1, 1)
+    assert (scores[:, 2] == -torch.inf).all()  # item 3 is retired
+
+
+def test_item_network_scores_by_features() -> None:
+    net = ItemNetwork(encoder(4), torch.tensor([True, True, False, True]), width=8)
+    scores, values = net(torch.randn(2, 2), torch.tensor([[0, 0, 0, 1, 2]] * 2))
+    assert scores.shape == (2, 4)
+    assert values.shape == (2,)
+    assert (scores[:, 2] == -torch.inf).all()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_is_off_when_evaluated(dropout: float) -> None:
+    net = encoder(dropout=dropout).eval()
+    profile, history = torch.randn(2, 2), torch.tensor([[0, 1, 2, 3, 4]] * 2)
+    torch.testing.assert_close(net(profile, history), net(profile, history))
+    net.train()
+    assert torch.equal(net(profile, history), net(profile, history)) == (dropout == 0.0)

@@ -1,0 +1,88 @@
+"""The policies as SB3 sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C, PPO
+
+from hsrl_agent import HSRLPolicy, ItemPolicy, make_vec_env
+from hsrl_agent.policies import SlatePolicy
+from hsrl_gym.bundle import Bundle
+
+MODES: list[tuple[type[SlatePolicy], str]] = [(HSRLPolicy, "sid"), (ItemPolicy, "item")]
+
+
+def make(policy_class: type[SlatePolicy], mode: str, bundle: Bundle) -> tuple[SlatePolicy, Any]:
+    torch.manual_seed(0)
+    env = make_vec_env("HSRL-ML1M-v0", 6, seed=0, bundle=bundle, action_mode=mode)
+    return policy_class(env.observation_space, env.action_space, lambda _: 1e-3), env
+
+
+@pytest.mark.parametrize(("policy_class", "mode"), MODES)
+def test_actions_show_the_items_that_were_meant(policy_class: type[SlatePolicy], mode: str, toy_world: Bundle) -> None:
+    policy, env = make(policy_class, mode, toy_world)
+    items = torch.tensor([[1, 12], [5, 6], [12, 3], [7, 2], [8, 4], [9, 11]])
+    actions = policy.to_actions(items)
+    torch.testing.assert_close(policy.to_items(actions), items)
+    env.reset()
+    *_, infos = env.step(actions.numpy())
+    np.testing.assert_array_equal([info["slate"] for info in infos], items.numpy())
+
+
+@pytest.mark.parametrize(("policy_class", "mode"), MODES)
+def test_likelihood_of_what_was_sampled_is_what_evaluate_says(
+    policy_class: type[SlatePolicy], mode: str, toy_world: Bundle
+) -> None:
+    policy, env = make(policy_class, mode, toy_world)
+    observation, _ = policy.obs_to_tensor(env.reset())
+    actions, values, log_prob = policy(observation)
+    again_values, again, entropy = policy.evaluate_actions(observation, actions.float())  # rollout buffers keep floats
+    torch.testing.assert_close(again, log_prob)
+    torch.testing.assert_close(again_values, values)
+    torch.testing.assert_close(policy.predict_values(observation).squeeze(1), values)
+    assert entropy is not None
+    assert ((entropy > 0) & (entropy <= np.log(12) + 1e-5)).all()
+
+
+@pytest.mark.parametrize(("policy_class", "mode"), MODES)
+def test_greedy_is_repeatable_and_sampling_is_not(
+    policy_class: type[SlatePolicy], mode: str, toy_world: Bundle
+) -> None:
+    policy, env = make(policy_class, mode, toy_world)
+    observation = env.reset()
+    greedy = [policy.predict(observation, deterministic=True)[0] for _ in range(2)]
+    np.testing.assert_array_equal(*greedy)
+    sampled = [policy.predict(observation)[0] for _ in range(5)]
+    assert any(not np.array_equal(sampled[0], other) for other in sampled[1:])
+    for action in (*greedy, *sampled):
+        assert all(env.action_space.contains(row) for row in action)
+
+
+@pytest.mark.parametrize("algorithm", [A2C, PPO])
+@pytest.mark.parametrize(("policy_class", "mode"), MODES)
+def test_runs_in_sb3s_own_algorithms(
+    algorithm: Any, policy_class: type[SlatePolicy], mode: str, toy_world: Bundle
+) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world, action_mode=mode)
+    batch = {"batch_size": 8} if algorithm is PPO else {}
+    model = algorithm(policy_class, env, n_steps=4, seed=0, device="cpu", **batch)
+    before = [value.clone() for value in model.policy.network.parameters()]
+    model.learn(32)
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.network.parameters(), strict=True))
+
+
+def test_retired_items_are_not_shown(toy_world: Bundle) -> None:
+    from dataclasses import replace
+
+    smaller = replace(toy_world, codebook=toy_world.codebook.without_items([3, 7]))
+    for policy_class, mode in MODES:
+        policy, env = make(policy_class, mode, smaller)
+        env.reset()
+        for _ in range(20):
+            actions = policy.predict(env.reset())[0]
+            items = policy.to_items(torch.as_tensor(actions))
+            assert not torch.isin(items, torch.tensor([3, 7])).any()
