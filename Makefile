@@ -20,10 +20,10 @@ types: $(VENV)/.installed-dev
 
 install: $(VENV)/.installed
 
-# The bundles in the package, from worlds whose users are known. The same machine writes the same bytes.
+# The bundles in the package, from worlds whose users are known. On one thread, the same machine writes the same bytes.
 bundles: $(VENV)/.installed
-	$(BIN)/hsrl-gym build synthetic --shape rl4rs --pool 6000 --out hsrl_gym/bundles/rl4rs
-	$(BIN)/hsrl-gym build synthetic --shape ml1m --pool 6000 --out hsrl_gym/bundles/ml1m
+	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --pool 6000 --out hsrl_gym/bundles/rl4rs
+	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape ml1m --pool 6000 --out hsrl_gym/bundles/ml1m
 
 # Constrained as a whole, so that a machine without CUDA does not pull a CUDA build it was not asked for.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -20,6 +20,8 @@ from hsrl_agent.vec_env import as_sb3
 from hsrl_gym.errors import HsrlError, unknown_name
 
 CREDITS = ("item", "slate")
+FRESH_STEPS = 30  # vector steps in the default buffer
+LOG_EVERY = 100  # updates
 SelfHSRL = TypeVar("SelfHSRL", bound="HSRL")
 
 
@@ -167,6 +169,7 @@ class HSRL(OffPolicyAlgorithm):
         """Do `gradient_steps` joint updates (eq. 26), each followed by a step of the target network."""
         self._update_learning_rate(self.policy.optimizer)
         self.policy.set_training_mode(True)
+        self.policy.target_network.eval()  # targets without dropout
         for _ in range(gradient_steps):
             losses = self.losses(self.replay_buffer.sample(batch_size))
             regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning
@@ -205,7 +208,9 @@ class HSRL(OffPolicyAlgorithm):
 
         "slate": the clipped advantage for every item (eq. 21). "item": the reward is a mean over the slate, of which
         an item has the K-th part to answer for, and the clicks of the others are noise to it. Taking out how far
-        they were from the slate's mean gives A_k = A + (y_k - mean y) / K, whose mean over the slate is A again.
+        they were from the slate's mean gives A_k = A + (y_k - mean y) / K, whose mean over the slate is A again. (The
+        slate's mean holds the item's own click too, so that this counts a little over its part: less noise, some bias
+        to the present.)
         """
         credited = advantage.unsqueeze(1).expand_as(clicks)
         if self.credit == "item":
@@ -230,7 +235,3 @@ class HSRL(OffPolicyAlgorithm):
     ) -> SelfHSRL:
         """Learn for `total_timesteps` user-steps; `log_interval` counts finished sessions."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
-
-
-FRESH_STEPS = 30  # vector steps in the default buffer
-LOG_EVERY = 100  # updates

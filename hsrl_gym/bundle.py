@@ -99,13 +99,15 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        _write_files(bundle, work)
-        work.chmod(0o755)  # a temporary folder and safetensors' files are made for the owner alone
-        for path in work.iterdir():
-            path.chmod(0o644)
+        new = work / "new"
+        new.mkdir()
+        _write_files(bundle, new)
+        new.chmod(0o755)
+        for path in new.iterdir():
+            path.chmod(0o644)  # safetensors makes files for the owner alone
         if target.exists():
-            shutil.rmtree(target)
-        work.rename(target)
+            target.rename(work / "old")
+        new.rename(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target

@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--levels", type=int, default=3, help="levels of the semantic IDs, L")
     build.add_argument("--vocab", type=int, default=64, help="tokens of each level, V")
     build.add_argument("--pool", type=int, default=20_000, help="logged rows kept in each user pool, at most")
+    build.add_argument("--epochs", type=int, default=8, help="passes over the logs to fit a user, at most")
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--device", default="cpu", help="where the users are fitted: cpu or cuda")
     build.set_defaults(command=_build)
@@ -67,13 +68,25 @@ def _build(options: argparse.Namespace) -> None:
 
     from hsrl_gym.build import build_bundle
     from hsrl_gym.bundle import check_target, save_bundle
+    from hsrl_gym.train_simulator import FitSettings
 
+    for name in ("slates", "levels", "vocab", "pool", "epochs"):
+        if getattr(options, name) < 1:
+            raise HsrlError(f"got --{name} {getattr(options, name)}, expected at least 1.")
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise HsrlError(f"got --device {options.device}, but torch sees no CUDA device; use --device cpu.")
     check_target(options.out)  # before minutes of work, not after
     log = _load(options)
     print(f"{len(log):,} logged slates of {log.slate_size}, {log.n_items:,} items, click rate {log.clicks.mean():.3f}")
-    bundle = build_bundle(log, options.levels, options.vocab, options.seed, options.device, pool_rows=options.pool)
+    bundle = build_bundle(
+        log,
+        options.levels,
+        options.vocab,
+        options.seed,
+        options.device,
+        settings=FitSettings(max_epochs=options.epochs),
+        pool_rows=options.pool,
+    )
     folder = save_bundle(bundle, options.out)
     _print_bundle(bundle)
     print(f"bundle: {folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -220,7 +221,7 @@ def fit_codebook(
             rows = np.flatnonzero(prefix == node)
             near = _distance(residual[rows], table)
             tokens[rows] = _assign(near, room)
-            n_moved += int((tokens[rows] != near.argmin(1)).sum())
+            n_moved += int((near[np.arange(len(rows)), tokens[rows]] > near.min(1) + 1e-6).sum())
         codes[1:, level] = tokens
         residual = residual - table[tokens]  # eq. 30
         prefix = prefix * size + tokens
@@ -231,6 +232,7 @@ def fit_codebook(
 def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: int) -> NDArray[np.float32]:
     """Return (size, F) centroids (eq. 28); with fewer different points than tokens, crowded centroids are copied."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     distinct = np.unique(residual, axis=0)
     n_clusters = min(size, len(distinct))
@@ -238,7 +240,10 @@ def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: in
         table = distinct
     else:
         method = KMeans if len(residual) < _MINI_BATCH_FROM else MiniBatchKMeans
-        table = method(n_clusters, n_init=n_restarts, random_state=seed).fit(residual).cluster_centers_
+        with warnings.catch_warnings():
+            # Points that differ by rounding alone make some centroids equal, which are as good as copies.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            table = method(n_clusters, n_init=n_restarts, random_state=seed).fit(residual).cluster_centers_
     crowd = np.bincount(_distance(residual, table).argmin(1), minlength=n_clusters)
     copies = np.argsort(-crowd, kind="stable")[np.arange(size - n_clusters) % n_clusters]
     return np.vstack([table, table[copies]]).astype(np.float32)

@@ -109,10 +109,10 @@ class UserResponseModel(nn.Module):
         Nobody clicks with certainty and some click on anything: the lower and upper asymptotes of item response
         theory's four-parameter model, learned. Both logarithms are of sums of positive terms, so nothing cancels.
         """
-        lowest, highest = 0.5 * torch.sigmoid(self.bounds[0]), 0.5 + 0.5 * torch.sigmoid(self.bounds[1])
-        span = highest - lowest
+        lowest, above_highest = 0.5 * torch.sigmoid(self.bounds[0]), 0.5 * torch.sigmoid(-self.bounds[1])
+        span = 1.0 - above_highest - lowest
         click = lowest + span * torch.sigmoid(affinity)
-        no_click = (1.0 - highest) + span * torch.sigmoid(-affinity)
+        no_click = above_highest + span * torch.sigmoid(-affinity)
         return click.log() - no_click.log()
 
     def _attend_to_history(self, history: Tensor, padding: Tensor, items: Tensor) -> Tensor:

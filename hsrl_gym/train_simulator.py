@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,8 @@ class FitSettings:
         learning_rate: of Adam at the start; it falls to 0 along a cosine.
         weight_decay: of AdamW.
         max_epochs: passes over the train rows at most.
-        patience: passes without a better held-out log-loss before it stops.
+        min_steps: steps of an epoch at least; a small log is passed more than once between two held-out losses.
+        patience: epochs without a better held-out log-loss before it stops.
         holdout: latest share of the train rows that decides when to stop.
     """
 
@@ -63,6 +65,7 @@ class FitSettings:
     learning_rate: float = 3e-3
     weight_decay: float = 2e-2
     max_epochs: int = 8
+    min_steps: int = 80
     patience: int = 3
     holdout: float = 0.1
 
@@ -116,14 +119,14 @@ def _train(
     columns = _columns(fitted, model)
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, settings)
-    n_batches = -(-len(fitted) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.max_epochs * n_batches)
+    n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # of an epoch
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.max_epochs * n_steps)
+    batches = _endless_batches(len(fitted), settings.batch_size, generator)
     best, best_state, since_best = float("inf"), copy.deepcopy(model.state_dict()), 0
-    with tqdm(total=settings.max_epochs * n_batches, desc=description, disable=not progress, leave=False) as bar:
+    with tqdm(total=settings.max_epochs * n_steps, desc=description, disable=not progress, leave=False) as bar:
         for _ in range(settings.max_epochs):
             model.train()
-            order = torch.randperm(len(fitted), generator=generator)
-            for rows in order.split(settings.batch_size):
+            for rows in islice(batches, n_steps):
                 profile, history, slate, clicks = (column[rows.to(column.device)] for column in columns)
                 loss = functional.binary_cross_entropy_with_logits(model(profile, history, slate), clicks)
                 optimizer.zero_grad(set_to_none=True)
@@ -141,6 +144,11 @@ def _train(
                     break
     model.load_state_dict(best_state)
     return model.eval().requires_grad_(False)
+
+
+def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    while True:
+        yield from torch.randperm(n_rows, generator=generator).split(batch_size)
 
 
 def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.Optimizer:

@@ -84,7 +84,7 @@ def load_atomic(folder: str | Path, slate_size: int = 10, like_above: float = 3.
     labels = items.pop(label_name).cells if label_name else [f"item {name}" for name in item_ids.cells]
     ratings = Ratings(
         name=inter.stem,
-        source=f"atomic files {inter.stem} in {path}",
+        source=f"atomic files {inter.stem} in folder {path.name!r}",
         user=positions(user_column, user_names, user or inter),
         item=positions(_field(interactions, "item_id", inter).column, _unique(item_ids), item),
         click=_clicks(interactions, like_above, inter),

@@ -79,7 +79,7 @@ def load_rl4rs(folder: str | Path) -> InteractionLog:
     labels = ("", *(f"item {item}" for item in range(1, len(features))))
     return InteractionLog(
         name="rl4rs",
-        source=f"RL4RS, {' and '.join(file.name for file in files)} in {path}",
+        source=f"RL4RS, {' and '.join(file.name for file in files)} in folder {path.name!r}",
         **sort_by_time(columns),
         item_features=features,
         item_labels=labels,

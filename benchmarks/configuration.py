@@ -1,0 +1,114 @@
+"""The YAML files under configs/: presets, and settings of the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hsrl_gym.errors import HsrlError, unknown_name
+from plugins import METHODS, check_settings, is_plugin
+from spec import find_env
+
+CONFIGS = Path(__file__).parent / "configs"
+METHODS_FILE = CONFIGS / "methods.yaml"
+_PRESET_KEYS = ("envs", "seeds", "steps", "checkpoints", "episodes", "n_envs")
+_NEEDED = ("envs", "seeds", "steps", "checkpoints", "episodes")
+
+Settings = dict[str, dict[str, dict[str, Any]]]  # method -> "default" or environment -> keyword -> value
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if path != METHODS_FILE)
+
+
+def read_preset(name: str, folder: Path = CONFIGS) -> dict[str, Any]:
+    """Return the numbers of a preset.
+
+    Raises:
+        HsrlError: for an unknown name, or a file that says something else than a preset does.
+    """
+    path = folder / f"{name}.yaml"
+    if path.name == METHODS_FILE.name or not path.is_file():
+        raise unknown_name("preset", name, preset_names())
+    preset = _mapping(path, _load(path))
+    _refuse_unknown(path, preset, _PRESET_KEYS)
+    missing = [key for key in _NEEDED if key not in preset]
+    if missing:
+        raise HsrlError(f"{path}: no {', '.join(missing)} in it.")
+    for key, value in preset.items():
+        of_list, kind = key in ("envs", "seeds"), str if key == "envs" else int
+        if not all(type(one) is kind for one in (value if isinstance(value, list) else [value])) or (
+            isinstance(value, list) != of_list
+        ):
+            what = f"{'a list of ' if of_list else 'a '}{'name' if kind is str else 'whole number'}{'s' * of_list}"
+            raise HsrlError(f"{path}: got {key}: {value!r}, expected {what}.")
+    return preset
+
+
+def read_settings(path: Path = METHODS_FILE) -> Settings:
+    """Return the settings of the methods by environment, checked.
+
+    Raises:
+        HsrlError: for a method, an environment or a keyword that is not known.
+    """
+    methods = _mapping(path, _load(path))
+    for method, sections in methods.items():
+        where = f"{path}, {method}"
+        if not is_plugin(method) and method not in METHODS:
+            raise HsrlError(f"{path}: {unknown_name('method', method, METHODS)}")
+        for section, settings in _mapping(where, sections).items():
+            try:
+                if section != "default":
+                    find_env(section)
+                _check_values(f"{where}, {section}", settings)
+                check_settings(method, settings)
+            except HsrlError as error:
+                text = str(error)
+                raise HsrlError(text if text.startswith(str(path)) else f"{where}, {section}: {text}") from None
+    return methods
+
+
+def settings_for(settings: Settings, method: str, env: str) -> dict[str, Any]:
+    """Return the keyword arguments of a method in an environment."""
+    sections = settings.get(method, {})
+    return {**sections.get("default", {}), **sections.get(env, {})}
+
+
+def _load(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise HsrlError(f"{path}: not readable as YAML ({reason}).") from None
+
+
+def _mapping(where: Path | str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise HsrlError(f"{where}: got {value!r}, expected names with values, {{}} for none.")
+    return value
+
+
+def _refuse_unknown(path: Path, got: Collection[str], known: Collection[str]) -> None:
+    for key in got:
+        if key not in known:
+            raise HsrlError(f"{path}: {unknown_name('key', key, known)}")
+
+
+def _check_values(where: str, settings: Any) -> None:
+    for name, value in _mapping(where, settings).items():
+        if isinstance(value, str):
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            raise HsrlError(f"{where}: got the text {value!r} for {name}; write {_with_point(number)} for the number.")
+
+
+def _with_point(number: float) -> str:
+    text = f"{number:g}"
+    mantissa, exponent, power = text.partition("e")
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}{exponent}{power}"

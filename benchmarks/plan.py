@@ -1,0 +1,235 @@
+"""From the command line to a list of runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import torch
+
+from configuration import preset_names, read_preset, read_settings, settings_for
+from hsrl_gym.bundle import read_manifest
+from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.rules import REWARDS
+from plugins import METHODS, is_plugin, resolve
+from results import LABELS, row_path
+from spec import RunSpec, bundle_folder, find_env
+
+DEFAULT_OUT = Path("results/table2")
+# How long a user-step takes, compared with HSRL's; those that do not learn online take as long as so many steps.
+_COST_A_STEP = {"hsrl": 1.0, "hsrl-paper": 0.8, "a2c": 0.7}
+_COST_A_RUN = {"random": 200, "popularity": 200, "sl": 20_000}
+_MANY_ITEMS = 10_000  # a catalog of this size doubles the work of a step, about
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call of compare.py is to do.
+
+    Attributes:
+        specs: all runs of the table, finished or not, in the table's order.
+        out: folder of rows and tables.
+        jobs: processes.
+        threads: torch threads in each of them.
+        notes: what the user should know before it starts.
+    """
+
+    specs: tuple[RunSpec, ...]
+    out: Path
+    jobs: int
+    threads: int
+    notes: tuple[str, ...]
+
+    def seeds(self) -> dict[str, list[int]]:
+        """Return the seeds asked for in each environment."""
+        seeds: dict[str, list[int]] = {}
+        for spec in self.specs:
+            if spec.seed not in seeds.setdefault(spec.env, []):
+                seeds[spec.env].append(spec.seed)
+        return seeds
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing usage and leaving."""
+        raise HsrlError(f"{message}; see --help.")
+
+
+def parser() -> Parser:
+    """Return the parser; the values are read by `make_plan`, so that every complaint has our form."""
+    made = Parser(prog="compare.py", description="Learn, score and compare methods, and print the paper's Table 2.")
+    add = made.add_argument
+    add("--preset", default="quick", help=f"numbers that no option names: {' or '.join(preset_names())} (quick)")
+    add("--envs", metavar="ID,..", help="environments (those of the preset)")
+    add("--methods", metavar="NAME,..", help=f"of {', '.join(METHODS)} (all)")
+    add("--agent", action="append", default=[], metavar="MODULE:CLASS", help="one more method, anyone's; repeatable")
+    add("--seeds", metavar="N,..", help="each one a run: 0,1,2 are three seeds, 3 is the one seed 3")
+    add("--steps", metavar="N", help="user-steps to learn from; 50,000 steps of 32 users are 1600000")
+    add("--episodes", metavar="N", help="sessions that score a run")
+    add("--checkpoints", metavar="N", help="points of the learning curve after the first")
+    add("--n-envs", metavar="N", help="users at once while learning (32)")
+    add("--bundle", action="append", default=[], metavar="ENV=DIR", help="users of an environment; repeatable")
+    add("--reward", action="append", default=[], metavar="ENV=RULE", help=f"{' or '.join(REWARDS)}; repeatable")
+    add("--jobs", metavar="N", help="processes (as many as there are cores)")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    add("--out", type=Path, default=DEFAULT_OUT, help=f"folder of rows, tables and curves ({DEFAULT_OUT})")
+    return made
+
+
+def make_plan(arguments: Sequence[str] | None = None) -> Plan:
+    """Return the runs that the command line asks for.
+
+    Raises:
+        HsrlError: for anything that cannot be run as it stands.
+    """
+    options = parser().parse_args(arguments)
+    preset = read_preset(options.preset)
+    envs = _names("--envs", options.envs, preset["envs"])
+    for env in envs:
+        find_env(env)
+    methods = [*_names("--methods", options.methods, list(METHODS)), *options.agent]
+    numbers = {
+        name: _number(f"--{name.replace('_', '-')}", getattr(options, name), preset.get(name, default))
+        for name, default in {"steps": None, "episodes": None, "checkpoints": None, "n_envs": 32}.items()
+    }
+    seeds = _listed("--seeds", options.seeds, preset["seeds"], _whole)
+    bundles, rewards = _by_env("--bundle", options.bundle, envs), _by_env("--reward", options.reward, envs)
+    for rule in rewards.values():
+        if rule not in REWARDS:
+            raise unknown_name("reward rule", rule, REWARDS)
+    _check_device(options.device)
+    out = _check_out(options.out)
+    settings = read_settings()
+    specs = tuple(
+        RunSpec(
+            env=env,
+            method=method,
+            seed=seed,
+            steps=numbers["steps"],
+            bundle=bundles.get(env),
+            n_envs=numbers["n_envs"],
+            n_eval_episodes=numbers["episodes"],
+            n_checkpoints=numbers["checkpoints"],
+            device=options.device,
+            settings=settings_for(settings, method, env),
+            env_kwargs={"reward": rewards[env]} if env in rewards else {},
+        )
+        for env in envs
+        for method in _checked_methods(methods)
+        for seed in seeds
+    )
+    for spec in specs[:: len(seeds)]:
+        resolve(spec.method, spec.settings)
+    cores = n_cores()
+    jobs = min(_number("--jobs", options.jobs, cores), len(specs))
+    return Plan(specs, out, jobs, max(1, cores // jobs), _check_bundles(envs, bundles))
+
+
+def cost(spec: RunSpec) -> float:
+    """Return how long a run takes, in units of HSRL's user-steps on a small catalog; a guess, to order runs by."""
+    items = read_manifest(bundle_folder(spec.env, spec.bundle))["simulator"].get("n_items", 0)
+    if spec.method in _COST_A_RUN:
+        return _COST_A_RUN[spec.method]
+    return spec.steps * _COST_A_STEP.get(spec.method, 1.0) * (1.0 + items / _MANY_ITEMS)
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def result_file(plan: Plan, spec: RunSpec, key: str) -> Path:
+    """Return where the row of a run stands."""
+    return row_path(plan.out, spec.env, spec.method, spec.seed, key)
+
+
+def _names(option: str, text: str | None, default: Sequence[str]) -> list[str]:
+    return _listed(option, text, default, str)
+
+
+def _listed(option: str, text: str | None, default: Sequence[T], read: Callable[[str], T]) -> list[T]:
+    """Return the parts of a comma-separated list, without repeats."""
+    if text is None:
+        return list(default)
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise HsrlError(f"got {option} {text!r}, expected a comma-separated list without empty places.")
+    try:
+        return list(dict.fromkeys(read(part) for part in parts))
+    except ValueError:
+        raise HsrlError(
+            f"got {option} {text!r}, expected whole numbers separated by commas, for instance 0,1,2."
+        ) from None
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d+", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(option: str, text: str | None, default: Any) -> int:
+    if text is None:
+        return int(default)
+    if not re.fullmatch(r"\d[\d_]*", text) or int(text) < 1:
+        raise HsrlError(f"got {option} {text}, expected a whole number of at least 1.")
+    return int(text)
+
+
+def _by_env(option: str, pairs: Sequence[str], envs: Sequence[str]) -> dict[str, str]:
+    """Return the values of ENV=VALUE options."""
+    values: dict[str, str] = {}
+    for pair in pairs:
+        env, sign, value = pair.partition("=")
+        if not (env and sign and value):
+            raise HsrlError(f"got {option} {pair!r}, expected ENV=VALUE, for instance {envs[0]}=..")
+        if env not in envs:
+            raise unknown_name(f"environment in {option}", env, envs)
+        if env in values:
+            raise HsrlError(f"got {option} twice for {env}, expected it once.")
+        values[env] = value
+    return values
+
+
+def _checked_methods(methods: Sequence[str]) -> list[str]:
+    for method in methods:
+        if not is_plugin(method) and method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+    order = list(LABELS)
+    unique = dict.fromkeys(methods)
+    return sorted(unique, key=lambda method: order.index(method) if method in order else len(order))
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise HsrlError(f"got --device {device}, expected cpu, cuda or cuda:N.")
+    if device == "cpu":
+        return
+    index = int(device.partition(":")[2] or 0)
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        raise HsrlError(f"got --device {device}, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu.")
+
+
+def _check_out(out: Path) -> Path:
+    if out.exists() and not out.is_dir():
+        raise HsrlError(f"got --out {out}, which is a file, expected a folder.")
+    return out
+
+
+def _check_bundles(envs: Sequence[str], bundles: dict[str, str]) -> tuple[str, ...]:
+    """Read each manifest before anything is trained; return what has to be said of the defaults."""
+    notes = []
+    for env in envs:
+        manifest = read_manifest(bundle_folder(env, bundles.get(env)))
+        if env not in bundles:
+            notes.append(f"{env}: no --bundle was named, so its users were learned from {manifest['source']}.")
+    return tuple(notes)

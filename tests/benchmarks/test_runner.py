@@ -1,0 +1,314 @@
+"""A run: scored on the right users, undisturbed by its checkpoints, known again by its key."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from hsrl_agent import HSRL, make_vec_env
+from hsrl_gym.errors import HsrlError
+from plugins import load_agent_class, resolve
+from runner import RunSpec, evaluate, learn, make_eval_envs, run, undisturbed
+from spec import EVAL_SEEDS, MAX_SEED, eval_seed, train_seed
+
+ENV = "HSRL-RL4RS-v0"
+PLUGINS = """
+class Base:
+    def __init__(self, env, seed=0, **settings): self.env, self.settings = env, settings
+    def learn(self, total_timesteps): self.learnt = total_timesteps
+    def predict(self, observation, deterministic=True): return self.env.action_space.sample()[None]
+
+class Sids(Base): ...
+class Items(Base): action_mode = "item"
+class BadMode(Base): action_mode = "pixels"
+class NoPredict:
+    def learn(self, total_timesteps): ...
+class NeedsMore(Base):
+    def __init__(self, env, seed, width): ...
+nothing = 3
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with agents in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "plugins_for_tests.py").write_text(PLUGINS)
+    (tmp_path / "broken_plugin.py").write_text("import not_there_at_all\n")
+    (tmp_path / "raising_plugin.py").write_text("1 / 0\n")
+    yield tmp_path / "plugins_for_tests.py"
+    sys.modules.pop("plugins_for_tests", None)
+
+
+@pytest.fixture
+def spec(tiny_bundle_folder: Path) -> RunSpec:
+    return RunSpec(ENV, "hsrl", 0, 128, str(tiny_bundle_folder), n_envs=8, n_eval_episodes=20, n_checkpoints=2)
+
+
+class Greedy:
+    """Shows items that depend on the latest click, so that the sessions are worth comparing."""
+
+    def __init__(self, as_pair: bool = True) -> None:
+        self.as_pair = as_pair
+
+    def learn(self, total_timesteps: int) -> None: ...
+
+    def predict(self, observation: dict[str, Any], deterministic: bool = True) -> Any:
+        assert deterministic
+        actions = (observation["history"][:, -1:] + np.arange(4)) % 60
+        return (actions, None) if self.as_pair else actions
+
+
+@pytest.mark.parametrize("as_pair", [True, False])
+def test_scores_are_those_of_single_sessions(spec: RunSpec, as_pair: bool) -> None:
+    agent, n, seed = Greedy(as_pair), 12, eval_seed(spec)
+    scores = evaluate(agent, make_eval_envs(spec, "item", n), n, seed)  # type: ignore[arg-type]
+    env = gymnasium.make(ENV, bundle=spec.bundle, simulator="eval", action_mode="item")
+    for index in range(n):
+        observation, _ = env.reset(seed=seed + index)
+        reward, depth, clicks, over = 0.0, 0, 0, False
+        while not over:
+            action = (observation["history"][-1] + np.arange(4)) % 60
+            observation, gained, terminated, truncated, info = env.step(action)
+            reward, depth, clicks = reward + float(gained), depth + 1, clicks + int(info["clicks"].sum())
+            over = terminated or truncated
+        assert scores.reward[index] == pytest.approx(reward)
+        assert (scores.depth[index], scores.clicks[index], scores.shown[index]) == (depth, clicks, 4 * depth)
+    assert len(set(scores.depth)) > 1  # or the test would not see a session counted on
+
+
+def test_scores_want_one_user_a_session(spec: RunSpec) -> None:
+    with pytest.raises(HsrlError, match="vector of 5 users for 6 sessions"):
+        evaluate(Greedy(), make_eval_envs(spec, "item", 5), 6, 0)  # type: ignore[arg-type]
+
+
+def test_same_spec_gives_the_same_row(spec: RunSpec) -> None:
+    def comparable(row: dict[str, Any]) -> dict[str, Any]:
+        row["curve"] = [[point[0], *point[2:]] for point in row["curve"]]
+        return {name: value for name, value in row.items() if "seconds" not in name and name != "started_at"}
+
+    first = run(spec)
+    torch.rand(3), np.random.rand(3)  # noqa: NPY002  (what the process did before must not matter)
+    second = run(spec)
+    assert comparable(first) == comparable(second)
+    third = run(replace(spec, seed=1))
+    assert third["total_reward"] != first["total_reward"]
+
+
+def test_row_says_what_was_run_and_how_it_went(spec: RunSpec) -> None:
+    steps: list[int] = []
+    row = run(spec, steps.append)
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    assert (row["env"], row["method"], row["seed"], row["steps"]) == (ENV, "hsrl", 0, 128)
+    assert [point[0] for point in row["curve"]] == [0, 64, 128]
+    assert row["curve"][-1][2:] == [row["total_reward"], row["depth"]]
+    assert 0.0 <= row["curve"][0][1] < row["curve"][1][1] < row["curve"][2][1] == pytest.approx(row["train_seconds"])
+    assert steps[0] == 0
+    assert steps[-1] == 128
+    assert steps == sorted(steps)
+    assert len(steps) == 1 + 128 // 8 + 1
+    assert row["session"]["reward"] == "sweet_point"
+    assert row["bundle"]["source"].startswith("SyntheticWorld")
+    assert row["bundle"]["packaged"] is False
+    assert row["total_reward_se"] > 0
+    assert 0 < row["click_rate"] < 1
+    assert row["versions"]["torch"] == torch.__version__
+
+
+def test_standard_error_and_click_rate_are_those_of_the_sessions(spec: RunSpec) -> None:
+    chosen = replace(spec, method="popularity")
+    row = run(chosen)
+    method = resolve("popularity")
+    agent = method.make(make_vec_env(ENV, 2, bundle=spec.bundle, action_mode="item"), 0, "cpu", {})
+    agent.learn(1)
+    scores = evaluate(agent, make_eval_envs(spec, "item", 20), 20, eval_seed(spec))
+    assert row["total_reward"] == pytest.approx(scores.reward.mean())
+    assert row["total_reward_se"] == pytest.approx(
+        np.sqrt(((scores.reward - scores.reward.mean()) ** 2).sum() / 19 / 20)
+    )
+    assert row["click_rate"] == pytest.approx(scores.clicks.sum() / (4 * scores.depth.sum()))
+    assert row["curve"] == [[128, row["train_seconds"], row["total_reward"], row["depth"]]]
+    assert row["learns_online"] is False
+
+
+def test_reward_rule_reaches_both_environments(spec: RunSpec) -> None:
+    plain = run(replace(spec, method="random", env_kwargs={"reward": "mean_with_cost"}))
+    assert plain["session"]["reward"] == "mean_with_cost"
+    assert plain["total_reward"] != run(replace(spec, method="random"))["total_reward"]
+
+
+class Noisy(HSRL):
+    """Draws random numbers whenever it is asked for a greedy action."""
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("deterministic"):
+            torch.rand(5), np.random.rand(5), random.random()  # noqa: NPY002
+            self.policy.set_training_mode(False)
+        return super().predict(*args, **kwargs)
+
+    def train(self, *args: Any, **kwargs: Any) -> None:
+        super().train(*args, **kwargs)
+        # What another algorithm might draw while it learns:
+        noise = torch.rand(1).item() + np.random.rand() + random.random()  # noqa: NPY002
+        with torch.no_grad():
+            next(self.policy.network.parameters()).add_(1e-3 * noise)
+
+
+@pytest.mark.parametrize("agent_class", [HSRL, Noisy])
+def test_checkpoints_do_not_disturb_learning(spec: RunSpec, agent_class: type[HSRL]) -> None:
+    weights = []
+    for n_checkpoints in (1, 4):
+        chosen = replace(spec, n_checkpoints=n_checkpoints)
+        agent = agent_class("HSRLPolicy", make_vec_env(ENV, 8, bundle=spec.bundle), seed=train_seed(chosen))
+        curve, _, _ = learn(chosen, agent, "sid", lambda steps: None)
+        assert [point[0] for point in curve] == [0, 32, 64, 96][:n_checkpoints]
+        weights.append(torch.cat([weight.flatten() for weight in agent.policy.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_checkpoints_leave_the_training_mode(spec: RunSpec) -> None:
+    agent = HSRL("HSRLPolicy", make_vec_env(ENV, 8, bundle=spec.bundle), seed=0)
+    for mode in (True, False):
+        agent.policy.set_training_mode(mode)
+        with undisturbed(agent):
+            agent.policy.set_training_mode(not mode)
+        assert agent.policy.training is mode
+        assert agent.policy.network.training is mode
+
+
+def test_seeds_of_runs_and_of_scoring_are_apart(spec: RunSpec) -> None:
+    own = [set(range(train_seed(one), train_seed(one) + 32)) for one in (spec, replace(spec, seed=1))]
+    scoring = [set(range(eval_seed(one), eval_seed(one) + 500)) for one in (spec, replace(spec, seed=1))]
+    sets = [*own, *scoring]
+    assert len(set().union(*sets)) == sum(map(len, sets))
+    assert train_seed(replace(spec, seed=MAX_SEED)) < 2**32 < EVAL_SEEDS
+    assert eval_seed(spec) == eval_seed(replace(spec, method="random", steps=7))
+
+
+def test_learning_users_are_those_of_the_seed(spec: RunSpec, plugins: Path) -> None:
+    """An agent that does not seed its environment gets other users with another seed, and the same with the same."""
+    plugins.write_text(
+        "class Remembers:\n"
+        "    action_mode = 'item'\n"
+        "    def __init__(self, env, seed): self.env, self.seed = env, seed\n"
+        "    def learn(self, n): self.first = self.env.reset()['profile']; SEEN.append((self.seed, self.first, n))\n"
+        "    def predict(self, o, deterministic=True): return [[0, 1, 2, 3]] * len(o['profile'])\n"
+        "SEEN = []\n"
+    )
+    rows = [run(replace(spec, method="plugins_for_tests:Remembers", seed=seed)) for seed in (0, 1, 0)]
+    seen = sys.modules["plugins_for_tests"].SEEN
+    assert [(seed, n) for seed, _, n in seen] == [(0, 128), (100_000, 128), (0, 128)]
+    assert np.array_equal(seen[0][1], seen[2][1])
+    assert not np.array_equal(seen[0][1], seen[1][1])
+    assert [len(row["curve"]) for row in rows] == [1, 1, 1]
+    assert rows[0]["learns_online"] is True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"env": "HSRL-ML1M-v0"},
+        {"method": "a2c"},
+        {"seed": 1},
+        {"steps": 129},
+        {"n_envs": 9},
+        {"n_eval_episodes": 21},
+        {"n_checkpoints": 3},
+        {"device": "cuda"},
+        {"settings": {"gamma": 0.8}},
+        {"env_kwargs": {"reward": "mean_with_cost"}},
+        {"env_kwargs": {"max_steps": 10}},
+    ],
+)
+def test_key_changes_with_what_decides_the_result(spec: RunSpec, change: dict[str, Any]) -> None:
+    assert replace(spec, **change).key() != spec.key()
+
+
+def test_key_goes_by_the_content_of_the_bundle(spec: RunSpec, tmp_path: Path) -> None:
+    assert replace(spec).key() == spec.key()
+    assert replace(spec, env_kwargs={"reward": "sweet_point"}).key() == spec.key()  # the id's own rule
+    assert spec.bundle is not None
+    copy = shutil.copytree(spec.bundle, tmp_path / "copy")
+    moved = replace(spec, bundle=str(copy))
+    assert moved.key() == spec.key()
+    with (copy / "bundle.yaml").open("a") as file:
+        file.write("# changed\n")
+    assert moved.key() != spec.key()
+
+
+def test_key_goes_by_the_source_of_an_agent(spec: RunSpec, plugins: Path) -> None:
+    own = replace(spec, method="plugins_for_tests:Sids")
+    before = own.key()
+    assert own.key() == before
+    plugins.write_text(PLUGINS + "# changed\n")
+    assert own.key() != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": -1}, "got seed -1, expected 0 to"),
+        ({"seed": MAX_SEED + 1}, "expected 0 to"),
+        ({"steps": 0}, "got steps 0, expected at least 1"),
+        ({"n_envs": 0}, "got n_envs 0, expected at least 1"),
+        ({"n_eval_episodes": 100_001}, "at most 100000"),
+        ({"n_checkpoints": 0}, "got n_checkpoints 0"),
+    ],
+)
+def test_refuses_a_run_that_cannot_be(spec: RunSpec, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(HsrlError, match=message):
+        replace(spec, **change)
+
+
+def test_refuses_unknown_names(spec: RunSpec, tmp_path: Path) -> None:
+    with pytest.raises(HsrlError, match="unknown method 'hrsl'; did you mean hsrl"):
+        run(replace(spec, method="hrsl"))
+    with pytest.raises(HsrlError, match="unknown environment 'HSRL-RL4R-v0'; did you mean HSRL-RL4RS-v0"):
+        run(replace(spec, env="HSRL-RL4R-v0"))
+    with pytest.raises(HsrlError, match=r"no bundle\.yaml here"):
+        replace(spec, bundle=str(tmp_path)).key()
+    with pytest.raises(HsrlError, match="unknown setting of 'hsrl' 'gama'; did you mean gamma"):
+        run(replace(spec, settings={"gama": 0.9}))
+    with pytest.raises(HsrlError, match="got the setting 'temperature' for 'random', which takes none"):
+        run(replace(spec, method="random", settings={"temperature": 2}))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("plugins_for_tests:", "expected package.module:Class"),
+        (":Sids", "expected package.module:Class"),
+        ("no_such_module_x:Agent", "no module 'no_such_module_x'"),
+        ("no_such_package_x.sub:Agent", "no module 'no_such_package_x'"),
+        ("broken_plugin:Agent", "importing broken_plugin failed: No module named 'not_there_at_all'"),
+        ("raising_plugin:Agent", "importing raising_plugin failed: ZeroDivisionError"),
+        ("plugins_for_tests:Sid", "unknown class of plugins_for_tests 'Sid'; did you mean Sids"),
+        ("plugins_for_tests:nothing", "has no learn and no predict"),
+        ("plugins_for_tests:NoPredict", "has no predict"),
+        ("plugins_for_tests:BadMode", "unknown action_mode of 'plugins_for_tests:BadMode' 'pixels'"),
+        ("plugins_for_tests:NeedsMore", r"missing a required argument: 'width'; expected Class\(env, seed=seed\)"),
+    ],
+)
+def test_refuses_what_is_no_agent(plugins: Path, name: str, message: str) -> None:
+    with pytest.raises(HsrlError, match=message):
+        resolve(name)
+
+
+def test_finds_agents_in_the_working_directory(plugins: Path) -> None:
+    assert load_agent_class("plugins_for_tests:Sids").__name__ == "Sids"
+    assert resolve("plugins_for_tests:Sids").action_mode == "sid"
+    assert resolve("plugins_for_tests:Items", {"width": 3}).action_mode == "item"
+    agent: Any = resolve("plugins_for_tests:Items").make(None, 0, "cpu", {"width": 3})  # type: ignore[arg-type]
+    assert agent.settings == {"width": 3}

@@ -1,0 +1,29 @@
+"""The one error and its wording of unknown names."""
+
+from __future__ import annotations
+
+from hsrl_gym.errors import HsrlError, unknown_name
+
+
+def test_it_is_a_value_error() -> None:
+    assert issubclass(HsrlError, ValueError)
+
+
+def test_an_unknown_name_gets_the_nearest_known_ones() -> None:
+    error = unknown_name("reward rule", "sweet_pont", ["mean_with_cost", "sweet_point"])
+    assert isinstance(error, HsrlError)
+    assert str(error) == "unknown reward rule 'sweet_pont'; did you mean sweet_point?"
+
+
+def test_several_near_names_are_all_given_the_nearest_first() -> None:
+    assert str(unknown_name("data set", "ml10k", ["ml1m", "ml100k"])).endswith("did you mean ml100k or ml1m?")
+
+
+def test_a_name_like_no_other_gets_the_list_in_order() -> None:
+    assert str(unknown_name("simulator", "xyz", {"train": 1, "eval": 2})) == (
+        "unknown simulator 'xyz'; known: eval, train."
+    )
+
+
+def test_the_name_need_not_be_a_string() -> None:
+    assert str(unknown_name("simulator", None, ["eval", "train"])) == "unknown simulator None; known: eval, train."
