@@ -155,7 +155,7 @@ def _start_worker(reports: Connection, out: Path, threads: int) -> None:
     global _reports, _out
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, but not on Windows
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(min(threads, torch.get_num_threads()))  # OMP_NUM_THREADS may ask for fewer
     warnings.filterwarnings("ignore", "You are trying to run A2C on the GPU", UserWarning)

@@ -91,15 +91,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def arguments(folder: Path, tiny_bundle_folder: Path) -> list[str]:
     """Two methods, two seeds, tiny runs on two processes."""
-    sizes = {"steps": "128", "n-envs": "8", "episodes": "20", "checkpoints": "2"}
+    sizes = {"steps": "256", "n-envs": "8", "episodes": "20", "checkpoints": "2"}
     small = [f"--{name}={value}" for name, value in {**sizes, "jobs": "2", "out": "out", "seeds": "0,1"}.items()]
     return [f"--envs={ENV}", f"--bundle={ENV}={tiny_bundle_folder}", "--methods=random,hsrl", *small]
 
 
 @pytest.fixture(scope="module")
 def first(arguments: list[str]) -> Call:
-    """A call in which one agent of three plugged in works."""
-    agents = [f"--agent=agents_of_mine:{name}" for name in ("Fine", "Fails", "Dies")]
+    """A call in which one agent of three plugged in works; the one that kills its process is among the first."""
+    agents = [f"--agent=agents_of_mine:{name}" for name in ("Dies", "Fails", "Fine")]
     changed = [text.replace("0,1", "0") for text in arguments]
     return call([*changed, *agents])
 
@@ -182,7 +182,14 @@ def test_rows_of_other_code_are_told(first: Call, arguments: list[str], folder: 
 
 def test_ctrl_c_keeps_what_is_finished(arguments: list[str], folder: Path, tmp_path: Path) -> None:
     """The run that never ends is stopped with its process; the one before it is there when the command is repeated."""
-    changes = ["--methods=random", "--agent=agents_of_mine:Endless", "--seeds=0", "--jobs=1", f"--out={tmp_path}"]
+    changes = [
+        "--methods=random",
+        "--agent=agents_of_mine:Endless",
+        "--seeds=0",
+        "--jobs=1",
+        "--steps=128",
+        f"--out={tmp_path}",
+    ]
     command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), *arguments, *changes]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True

@@ -222,9 +222,14 @@ def test_many_come_back_and_remember(long_log: InteractionLog) -> None:
     back = left & (now.profile == later.profile).all(1)
     assert 0.6 < back.sum() / left.sum() < 0.8
     after = append_clicked(*(torch.as_tensor(column).long() for column in (now.history, now.slate, now.clicks)))
-    remembered = later.history[back]
-    assert ((remembered == after.numpy()[back]) | (remembered == 0)).all()
+    before, remembered = after.numpy()[back], later.history[back]
+    assert ((remembered == before) | (remembered == 0)).all()
+    place = np.arange(50)
+    latest_forgotten = np.where((before > 0) & (remembered == 0), place, -1).max(1)
+    earliest_kept = np.where(remembered > 0, place, 50).min(1)
+    assert (latest_forgotten < earliest_kept).all()
     assert (remembered > 0).any()
+    assert (latest_forgotten >= 0).any()
     assert (later.history[left & ~back] == 0).all()
 
 
