@@ -231,5 +231,7 @@ def _check_bundles(envs: Sequence[str], bundles: dict[str, str]) -> tuple[str, .
     for env in envs:
         manifest = read_manifest(bundle_folder(env, bundles.get(env)))
         if env not in bundles:
-            notes.append(f"{env}: no --bundle was named, so its users were learned from {manifest['source']}.")
+            source = manifest["source"]
+            made_up = " (synthetic data, no real user)" if "synthetic" in source.lower() else ""
+            notes.append(f"{env}: no --bundle was named, so its users were learned from {source}{made_up}.")
     return tuple(notes)

@@ -12,6 +12,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
@@ -107,7 +108,7 @@ class HSRL(OffPolicyAlgorithm):
         network = {"likelihood": likelihood, "hierarchical": hierarchical, "multi_level_critic": multi_level_critic}
         super().__init__(
             policy,
-            as_sb3(env),
+            env,
             learning_rate,
             buffer_size=buffer_size or 0,
             learning_starts=learning_starts,
@@ -133,7 +134,8 @@ class HSRL(OffPolicyAlgorithm):
     def paper(cls: type[SelfHSRL], policy: str | type[HSRLPolicy], env: GymEnv | str, **changes: Any) -> SelfHSRL:
         """Return HSRL as the paper has it: eq. 14 and 21 as written, 100,000 transitions, lambda_en 0.1.
 
-        lambda_BC and the learning rate, which the paper does not give, are those of the default.
+        lambda_BC, the learning rate and the limit on the gradient's norm, which the paper does not give, are those of
+        the default; the codebook's vocabulary is the bundle's.
         """
         settings: dict[str, Any] = {
             "buffer_size": 100_000,
@@ -144,9 +146,17 @@ class HSRL(OffPolicyAlgorithm):
             "entropy_weight": 0.1,
             "credit": "slate",
             "likelihood": "bare",
-            "policy_kwargs": {"dropout": 0.1},
         }
-        return cls(policy, env, **{**settings, **changes})
+        network = {"dropout": 0.1, **changes.pop("policy_kwargs", {})}
+        return cls(policy, env, **{**settings, **changes}, policy_kwargs=network)
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """Take Gymnasium's vector form of the environments as well, here and in `load` and `set_env`."""
+        return OffPolicyAlgorithm._wrap_env(as_sb3(env), verbose, monitor_wrapper)
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer"], []
 
     def _setup_model(self) -> None:
         if not issubclass(self.policy_class, HSRLPolicy):

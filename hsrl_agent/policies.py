@@ -62,6 +62,16 @@ class SlatePolicy(ActorCriticPolicy):
                 f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)."
             )
 
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        """Return what `BasePolicy.load` makes the policy from again."""
+        names = ("width", "n_layers", "n_heads", "dropout", "critic_hidden", "likelihood")
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            **{name: getattr(self, name) for name in names},
+        }
+
     @staticmethod
     def _fits(action_space: SlateSpace) -> bool:
         raise NotImplementedError  # abstract
@@ -154,6 +164,10 @@ class HSRLPolicy(SlatePolicy):
     def _fits(action_space: SlateSpace) -> bool:
         vocabulary = action_space.codebook.vocabulary
         return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        switches = {"hierarchical": self.hierarchical, "multi_level_critic": self.multi_level_critic}
+        return {**super()._get_constructor_parameters(), **switches}
 
     def _build_network(self) -> None:
         self.network = HSRLNetwork(

@@ -29,6 +29,12 @@ class SlateSpace(spaces.MultiDiscrete):
         self.codebook = codebook
         self.slate_size = slate_size
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether actions mean the same: an agent of one codebook must not act in another's space."""
+        if isinstance(other, SlateSpace) and not np.array_equal(self.codebook.codes, other.codebook.codes):
+            return False
+        return super().__eq__(other)
+
 
 class SlateBox(spaces.Box):
     """A Box of hyper-actions that knows the catalog behind it; see `SlateSpace`."""

@@ -96,7 +96,6 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
         HsrlError: if `folder` exists and is not a bundle (a bundle is replaced).
     """
     target = check_target(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         new = work / "new"
@@ -120,6 +119,7 @@ def check_target(folder: str | Path) -> Path:
         HsrlError: if something else than a bundle is there.
     """
     target = Path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not (target / _MANIFEST).exists() and (not target.is_dir() or any(target.iterdir())):
         raise HsrlError(f"{target} exists and is not a bundle, expected a new folder; give another one.")
     return target

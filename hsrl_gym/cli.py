@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hsrl_gym.errors import HsrlError
+from hsrl_gym.errors import HsrlError, open_device, unknown_name
 
 _LOADERS = ("rl4rs", "ml1m", "ml100k", "ml-latest", "atomic", "synthetic")
 
@@ -21,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command(options)
     except HsrlError as error:
         print(f"hsrl-gym: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"hsrl-gym: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hsrl-gym: interrupted; nothing was left half-written.", file=sys.stderr)
@@ -37,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.set_defaults(command=_fetch)
 
     build = commands.add_parser("build", help="fit the users and the codebook to logs, and write a bundle")
-    build.add_argument("format", choices=_LOADERS, help="what the logs are")
+    build.add_argument("format", help=f"what the logs are: {', '.join(_LOADERS)}")
     build.add_argument("--logs", type=Path, help="folder of the logs (default: where `fetch` put them)")
     build.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     build.add_argument("--shape", default="rl4rs", help="of a synthetic world: rl4rs or ml1m")
@@ -64,8 +67,6 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    import torch
-
     from hsrl_gym.build import build_bundle
     from hsrl_gym.bundle import check_target, save_bundle
     from hsrl_gym.train_simulator import FitSettings
@@ -73,8 +74,11 @@ def _build(options: argparse.Namespace) -> None:
     for name in ("slates", "levels", "vocab", "pool", "epochs"):
         if getattr(options, name) < 1:
             raise HsrlError(f"got --{name} {getattr(options, name)}, expected at least 1.")
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise HsrlError(f"got --device {options.device}, but torch sees no CUDA device; use --device cpu.")
+    if options.format not in _LOADERS:
+        raise unknown_name("format", options.format, _LOADERS)
+    if not 0 <= options.seed < 2**31:
+        raise HsrlError(f"got --seed {options.seed}, expected 0 to {2**31 - 1}.")
+    open_device(options.device)
     check_target(options.out)  # before minutes of work, not after
     log = _load(options)
     print(f"{len(log):,} logged slates of {log.slate_size}, {log.n_items:,} items, click rate {log.clicks.mean():.3f}")
@@ -110,7 +114,12 @@ def _load(options: argparse.Namespace) -> Any:
             raise HsrlError(f"no logs were named for {options.format}; give --logs DIR{hint}.")
     if options.format == "rl4rs":
         return load_rl4rs(folder)
-    return load_atomic(folder) if options.format == "atomic" else load_movielens(folder)
+    if options.format == "atomic":
+        return load_atomic(folder)
+    log = load_movielens(folder)
+    if log.name.replace("-", "") != options.format.replace("-", ""):
+        raise HsrlError(f"got {log.name} in {folder}, expected {options.format}; name the format that is there.")
+    return log
 
 
 def _inspect(options: argparse.Namespace) -> None:

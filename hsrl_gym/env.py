@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hsrl_gym.bundle import SIMULATORS, Bundle
 from hsrl_gym.catalog import open_bundle
 from hsrl_gym.core import Outcome, SessionParams, SessionState, SlateCore
 from hsrl_gym.data.profile import PROFILE_LIMIT
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.errors import HsrlError, open_device, unknown_name
 
 Observation = dict[str, NDArray[Any]]
 
@@ -42,13 +43,13 @@ class SlateSessions:
         if action_mode not in ACTION_MODES:
             raise unknown_name("action_mode", action_mode, ACTION_MODES)
         self.bundle = bundle
-        self.device = torch.device(device)
+        self.device = open_device(device)
         size = bundle.slate_size if slate_size is None else slate_size
         self.params = SessionParams(size, reward, patience, max_steps, initial_patience, miss_cost)
         self.actions: ActionMode = ACTION_MODES[action_mode](bundle.codebook, size, self.device)
         users = bundle.users[simulator]
         self.core = SlateCore(
-            bundle.simulators[simulator].to(self.device),
+            copy.deepcopy(bundle.simulators[simulator]).to(self.device),  # `to` would move everybody's
             torch.as_tensor(users.profile, device=self.device),
             torch.as_tensor(users.history, device=self.device),
             self.params,

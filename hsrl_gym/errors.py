@@ -1,9 +1,11 @@
-"""The one error a user's input can raise, and the wording of unknown names."""
+"""The one error a user's input can raise, and the checks that every part of the package shares."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+import torch
 
 
 class HsrlError(ValueError):
@@ -16,3 +18,18 @@ def unknown_name(kind: str, got: object, known: Iterable[str]) -> HsrlError:
     near = difflib.get_close_matches(str(got), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
     return HsrlError(f"unknown {kind} {got!r}; {hint}")
+
+
+def open_device(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises:
+        HsrlError: if there is none on this machine.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise HsrlError(f"got the device {name!r}, expected cpu, cuda or cuda:N.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise HsrlError(f"got the device {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu.")
+    return device

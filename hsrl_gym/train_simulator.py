@@ -99,7 +99,7 @@ def fit_simulator(
         )
     fitted, held_out = log.split_by_time(1.0 - settings.holdout)
     config = SimulatorConfig(log.n_items, log.item_features.shape[1], log.profile.shape[1], log.history.shape[1], width)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         model = UserResponseModel(config, torch.as_tensor(log.item_features)).to(device)
         return _train(model, fitted, held_out, settings, seed, progress, description)

@@ -222,7 +222,10 @@ def test_sessions_end_by_patience(tiny_bundle: Bundle) -> None:
 def test_the_eval_simulator_has_other_users_and_another_model(tiny_bundle: Bundle) -> None:
     train, score = (SlateEnv(tiny_bundle, simulator=name) for name in ("train", "eval"))
     for name, env in (("train", train), ("eval", score)):
-        assert env.sessions.core.model is tiny_bundle.simulators[name]
+        model = env.sessions.core.model
+        assert isinstance(model, torch.nn.Module)
+        expected = tiny_bundle.simulators[name].state_dict()
+        assert all(torch.equal(model.state_dict()[key], value) for key, value in expected.items())
         np.testing.assert_array_equal(env.sessions.core.profiles.numpy(), tiny_bundle.users[name].profile)
         np.testing.assert_array_equal(env.sessions.core.histories.numpy(), tiny_bundle.users[name].history)
 
@@ -330,3 +333,16 @@ def test_a_folder_without_a_bundle(tmp_path: Path) -> None:
 def test_the_package_says_its_version() -> None:
     assert hsrl_gym.__version__ == "0.1.0"
     assert set(hsrl_gym.__all__) == {"HsrlError", "__version__"}
+
+
+def test_environments_do_not_share_what_a_device_moves(tiny_bundle: Bundle) -> None:
+    one, other = SlateEnv(tiny_bundle), SlateEnv(tiny_bundle)
+    assert one.sessions.core.model is not other.sessions.core.model
+    assert one.sessions.core.model is not tiny_bundle.simulators["train"]
+
+
+def test_a_device_that_is_not_there(tiny_bundle: Bundle) -> None:
+    with pytest.raises(HsrlError, match="got the device 'gpu', expected cpu, cuda or cuda:N"):
+        SlateEnv(tiny_bundle, device="gpu")
+    with pytest.raises(HsrlError, match="but torch sees"):
+        SlateEnv(tiny_bundle, device="cuda:99")

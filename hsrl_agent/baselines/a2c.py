@@ -11,7 +11,7 @@ from hsrl_agent.policies import ItemPolicy
 
 
 def make_a2c(env: VecEnv, seed: int = 0, device: str = "cpu", **changes: Any) -> A2C:
-    """Return SB3's A2C on `ItemPolicy`, with Adam, and rollouts of four vector steps.
+    """Return SB3's A2C on `ItemPolicy`, with Adam, and an update per vector step, as HSRL has.
 
     Args:
         env: an environment with action_mode="item".
@@ -21,7 +21,7 @@ def make_a2c(env: VecEnv, seed: int = 0, device: str = "cpu", **changes: Any) ->
     """
     settings: dict[str, Any] = {
         "learning_rate": 1e-3,
-        "n_steps": 4,
+        "n_steps": 1,
         "gamma": 0.9,
         "ent_coef": 0.01,
         "vf_coef": 1.0,

@@ -48,7 +48,7 @@ class RandomSlates:
 
 
 class Popularity:
-    """The K items that the train log clicked most often."""
+    """The K items that the logged slates of the bundle's train pool clicked most often."""
 
     action_mode = "item"
 

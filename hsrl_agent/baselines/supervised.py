@@ -18,9 +18,10 @@ from hsrl_gym.errors import HsrlError
 
 
 class Supervised:
-    """Binary cross-entropy on every shown item of the train log; it never acts to learn.
+    """Binary cross-entropy on every shown item of the logged slates that the bundle's train pool keeps.
 
-    Stopped where the log-loss on the latest 10% of the train log is lowest. `total_timesteps` does not matter to it.
+    It never acts to learn. Stopped where the log-loss on the latest 10% of the pool is lowest, after two epochs without
+    a better one. `total_timesteps` does not matter to it.
     """
 
     action_mode = "item"
@@ -41,6 +42,7 @@ class Supervised:
         self.users = env.get_attr("bundle")[0].users["train"]
         self.settings = (learning_rate, weight_decay, batch_size, max_epochs)
         self.device = torch.device(device)
+        self.seed = seed
         self.generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -53,11 +55,19 @@ class Supervised:
 
     def learn(self, total_timesteps: int) -> Supervised:
         """Fit the network to the logged slates of the train pool."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)  # dropout draws from the global generator
+            self._fit()
+        self.network.eval()
+        self.fitted = True
+        return self
+
+    def _fit(self) -> None:
         learning_rate, weight_decay, batch_size, max_epochs = self.settings
         columns = self._columns()
         cut = int(0.9 * len(self.users))
         optimizer = torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=weight_decay)
-        best, best_state = float("inf"), copy.deepcopy(self.network.state_dict())
+        best, since_best, best_state = float("inf"), 0, copy.deepcopy(self.network.state_dict())
         for _ in range(max_epochs):
             self.network.train()
             for rows in torch.randperm(cut, generator=self.generator).split(batch_size):
@@ -66,13 +76,13 @@ class Supervised:
                 loss.backward()
                 optimizer.step()
             held_out = self._held_out(columns, cut)
-            if held_out >= best:
-                break
-            best, best_state = held_out, copy.deepcopy(self.network.state_dict())
+            if held_out < best:
+                best, best_state, since_best = held_out, copy.deepcopy(self.network.state_dict()), 0
+            else:
+                since_best += 1
+                if since_best == 2:
+                    break
         self.network.load_state_dict(best_state)
-        self.network.eval()
-        self.fitted = True
-        return self
 
     @torch.no_grad()
     def predict(

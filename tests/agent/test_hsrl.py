@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,11 @@ def test_save_and_load_predict_the_same(toy_world: Bundle, tmp_path: Path) -> No
         model.predict(observation, deterministic=True)[0], loaded.predict(observation, deterministic=True)[0]
     )
     assert loaded.credit == model.credit
-    loaded.set_env(make_vec_env(ENV, 8, bundle=toy_world))
+    states = [policy.optimizer.state_dict()["state"] for policy in (model.policy, loaded.policy)]
+    assert states[0].keys() == states[1].keys()
+    assert len(states[0]) > 0
+    torch.testing.assert_close(states[1][0]["exp_avg"], states[0][0]["exp_avg"])
+    loaded.set_env(gymnasium.make_vec(ENV, num_envs=8, bundle=toy_world))  # type: ignore[arg-type]
     loaded.learn(8 * 5, reset_num_timesteps=False)
     assert loaded.num_timesteps == 8 * 25
 
@@ -204,6 +209,21 @@ def test_paper_settings(toy_world: Bundle) -> None:
     assert (model.gamma, model.batch_size, model.tau, model.learning_starts) == (0.9, 64, 0.01, 2000)
     assert (model.policy.width, model.policy.n_layers, model.policy.n_heads, model.policy.dropout) == (32, 2, 4, 0.1)
     assert model.policy.critic_hidden == (256, 64)
+
+
+def test_paper_keeps_its_dropout_beside_other_policy_settings(toy_world: Bundle) -> None:
+    env = make_vec_env(ENV, 2, bundle=toy_world)
+    model = HSRL.paper("HSRLPolicy", env, device="cpu", policy_kwargs={"width": 16})
+    assert (model.policy.width, model.policy.dropout) == (16, 0.1)
+
+
+def test_an_agent_is_not_attached_to_another_codebook(toy_world: Bundle) -> None:
+    model = make(toy_world)
+    codes = toy_world.codebook.codes.copy()
+    codes[[1, 2]] = codes[[2, 1]]
+    other = replace(toy_world, codebook=replace(toy_world.codebook, codes=codes))
+    with pytest.raises(ValueError, match="Action spaces do not match"):
+        model.set_env(make_vec_env(ENV, 8, bundle=other))
 
 
 def test_default_buffer_holds_thirty_vector_steps(toy_world: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,14 @@ def test_retired_items_are_not_shown(toy_world: Bundle) -> None:
             actions = policy.predict(env.reset())[0]
             items = policy.to_items(torch.as_tensor(actions))
             assert not torch.isin(items, torch.tensor([3, 7])).any()
+
+
+def test_a_policy_saved_alone_comes_back_as_it_was(toy_world: Bundle, tmp_path: Path) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 3, seed=0, bundle=toy_world)
+    settings: dict[str, Any] = {"width": 16, "n_heads": 2, "likelihood": "bare", "hierarchical": False}
+    policy = HSRLPolicy(env.observation_space, env.action_space, lambda _: 1e-3, **settings)
+    policy.save(str(tmp_path / "policy"))
+    loaded = HSRLPolicy.load(str(tmp_path / "policy"), device="cpu")
+    assert {name: getattr(loaded, name) for name in settings} == settings
+    observation = env.reset()
+    np.testing.assert_array_equal(*(p.predict(observation, deterministic=True)[0] for p in (policy, loaded)))

@@ -281,6 +281,9 @@ def test_options_win_over_the_preset(tiny_bundle_folder: Path) -> None:
     assert full.jobs == 1
     assert full.seeds() == {ENV: [3]}
     assert full.notes == ()
+    (note,) = make_plan([f"--envs={ENV}", "--methods=random"]).notes
+    assert note.startswith(f"{ENV}: no --bundle was named, so its users were learned from SyntheticWorld")
+    assert "synthetic data, no real user" in note
 
 
 def test_presets_are_those_of_the_issue() -> None:
