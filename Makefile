@@ -25,7 +25,7 @@ bundles: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --pool 6000 --out hsrl_gym/bundles/rl4rs
 	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape ml1m --pool 6000 --out hsrl_gym/bundles/ml1m
 
-# Constrained as a whole, so that a machine without CUDA does not pull a CUDA build it was not asked for.
+# Constrained as a whole: one torch for everybody, and a CPU build that is already in .venv stays.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
