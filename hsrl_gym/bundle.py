@@ -113,7 +113,7 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
 
 
 def check_target(folder: str | Path) -> Path:
-    """Return `folder` as a path that a bundle may be written to.
+    """Return `folder` as a path that a bundle may be written to; the folders above it are made.
 
     Raises:
         HsrlError: if something else than a bundle is there.
@@ -212,7 +212,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise HsrlError(f"{folder}: no {_MANIFEST} here, expected a bundle folder; `hsrl-gym build` makes one.")
     try:
-        manifest = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise HsrlError(
             f"{path}: not readable as YAML ({str(error).splitlines()[0]}); build the bundle again."
