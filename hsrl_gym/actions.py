@@ -112,15 +112,20 @@ class SidSlate(_Discrete):
     def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
         super().__init__(codebook, slate_size, device)
         self.space = SlateSpace(np.tile(codebook.vocabulary, slate_size).astype(np.int64), codebook, slate_size)
-        self._next_node = [torch.as_tensor(table, device=device) for table in self._trie.next_node]
+        # Flat tables: a node is the place where its row of children begins in the next table.
+        widths = [*codebook.vocabulary[1:], 1]
+        self._children = [
+            torch.as_tensor(table, device=device).long() * width
+            for table, width in zip(self._trie.next_node, widths, strict=True)
+        ]
 
     def decode(self, actions: Tensor) -> Tensor:
         """Walk each SID down the trie of live items: L gathers, no search (Appendix E)."""
         tokens = actions.long().view(len(actions), self.slate_size, -1)  # (B, K, L)
-        node = torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
-        for level, table in enumerate(self._next_node):
-            node = table[node, tokens[:, :, level]].long()
-        return without_repeats(self._leaf_items[node])
+        node = self._children[0].take(tokens[:, :, 0])
+        for level, children in enumerate(self._children[1:], start=1):
+            node = children.take(node + tokens[:, :, level])
+        return without_repeats(self._leaf_items, node)
 
     def masks(self) -> NDArray[np.bool_]:
         """A token is open where some live item has it at its level; what the prefix excludes, the walk resolves."""
@@ -138,9 +143,9 @@ class ItemSlate(_Discrete):
     def decode(self, actions: Tensor) -> Tensor:
         """Show the items; one shown before in the slate gives way to a neighbour by SID, a retired one to any live."""
         items = actions.long() + 1
-        leaf = self._leaf_of_item[items]
+        leaf = self._leaf_of_item.take(items)
         items = torch.where(leaf >= 0, items, self._leaf_items[0, 0])
-        return without_repeats(torch.cat([items.unsqueeze(2), self._leaf_items[leaf.clamp(min=0)]], dim=2))
+        return without_repeats(self._leaf_items, leaf.clamp(min=0), items)
 
     def masks(self) -> NDArray[np.bool_]:
         """An item is open where it is live."""
@@ -186,19 +191,31 @@ def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.flo
     return (vectors / np.maximum(norms, 1e-8)).astype(np.float32)
 
 
-def without_repeats(choices: Tensor) -> Tensor:
-    """Return slates (B, K) without repeats from (B, K, W) choices, W >= K, in falling preference.
+def without_repeats(options: Tensor, leaf: Tensor, first: Tensor | None = None) -> Tensor:
+    """Return slates (B, K) in which no item stands twice.
 
-    Slot by slot takes its first choice that no earlier slot has. So the j-th use of one SID takes the j-th item of
-    its bucket, then the nearest sibling's.
+    Slot by slot takes its first choice that no earlier slot has: the j-th use of one leaf takes the j-th item of its
+    bucket, then the nearest sibling's.
+
+    Args:
+        options: (n_leaves, W) item ids in falling preference, W >= K or all live items.
+        leaf: (B, K) rows of `options`.
+        first: (B, K) what a slot prefers to all of them; None for the first option.
     """
-    slate = choices[:, :, 0].clone()
-    repeated = ((slate.unsqueeze(1) == slate.unsqueeze(2)).sum((1, 2)) > slate.shape[1]).nonzero().squeeze(1)
-    if len(repeated):
-        chosen, options = slate[repeated], choices[repeated]
-        for slot in range(1, slate.shape[1]):
-            taken = (options[:, slot].unsqueeze(2) == chosen[:, None, :slot]).any(2)
-            first_free = taken.to(torch.uint8).argmin(1, keepdim=True)
-            chosen[:, slot] = options[:, slot].gather(1, first_free).squeeze(1)
-        slate[repeated] = chosen
-    return slate
+    slate = options[:, 0].take(leaf) if first is None else first
+    in_order = slate.sort(1).values
+    repeats = (in_order[:, 1:] == in_order[:, :-1]).any(1)
+    # Few have repeats; on another device than the CPU to ask for their number would cost more than to do them all.
+    rows = repeats.nonzero().squeeze(1) if slate.device.type == "cpu" else torch.arange(len(slate), device=slate.device)
+    if not len(rows):
+        return slate
+    chosen, choices = slate[rows], options[leaf[rows]]  # (R, K), (R, K, W)
+    if first is not None:
+        choices = torch.cat([chosen.unsqueeze(2), choices], dim=2)
+    repeated = (chosen.unsqueeze(1) == chosen.unsqueeze(2)).tril(-1).any(2)  # (R, K)
+    first_repeat = int(repeated.any(0).to(torch.uint8).argmax()) if slate.device.type == "cpu" else 1
+    for slot in range(first_repeat, slate.shape[1]):
+        taken = (choices[:, slot].unsqueeze(2) == chosen[:, None, :slot]).any(2)
+        first_free = taken.to(torch.uint8).argmin(1, keepdim=True)
+        chosen[:, slot] = choices[:, slot].gather(1, first_free).squeeze(1)
+    return slate.index_copy(0, rows, chosen)

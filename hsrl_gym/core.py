@@ -5,14 +5,19 @@ Letters: B users at once, K slate size, H history length, P profile width, M use
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hsrl_gym.errors import HsrlError, unknown_name
 from hsrl_gym.rules import PATIENCE, REWARDS
 from hsrl_gym.simulator import ClickModel
+
+# Click probabilities (B, K) of rows (B,) of the user pool, with histories (B, H) of clicked items, shown slates (B, K).
+Respond = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LEAVES_BELOW = 1.0  # a user whose patience is below this leaves
 _ARRIVAL = -1  # the "step" whose noise chooses the user
@@ -62,6 +67,7 @@ class SessionState:
         step: (B,) int64, slates shown so far.
         seed: (B,) int64, of each environment.
         episode: (B,) int64, sessions finished so far by each environment.
+        stream: (B,) int64, what seed and episode make of the noise; steps and slots do the rest.
     """
 
     user: Tensor
@@ -71,6 +77,7 @@ class SessionState:
     step: Tensor
     seed: Tensor
     episode: Tensor
+    stream: Tensor
 
     def where(self, chosen: Tensor, other: SessionState) -> SessionState:
         """Return a state that is this one where `chosen` (B,) holds and `other` elsewhere."""
@@ -96,44 +103,51 @@ class Outcome:
     truncated: Tensor
 
 
+def by_profile(model: ClickModel, profiles: Tensor) -> Respond:
+    """Return how the users of `profiles` (M, P) respond, for a model with nothing to prepare."""
+    return lambda user, history, slate: torch.sigmoid(model(profiles[user], history, slate))
+
+
 class SlateCore:
     """Sessions of users who are drawn from a pool and answer as a click model says (3.1)."""
 
-    def __init__(self, model: ClickModel, profiles: Tensor, histories: Tensor, params: SessionParams) -> None:
-        """Take profiles (M, P) float32 and first histories (M, H) of the user pool; all on one device."""
-        self.model = model
+    def __init__(self, respond: Respond, profiles: Tensor, histories: Tensor, params: SessionParams) -> None:
+        """Take how the pool responds, its profiles (M, P) float32 and first histories (M, H), all on one device."""
+        self.respond = respond
         self.profiles = profiles
         self.histories = histories.long()
         self.params = params
+        self._slots = torch.arange(1, params.slate_size + 1, device=profiles.device)
 
     def initial(self, seed: Tensor, episode: Tensor) -> SessionState:
         """Return users at arrival, drawn from the pool by (seed, episode) alone."""
+        stream = _mix(_mix(seed) + episode)
         arrival = torch.full_like(seed, _ARRIVAL)
-        user = (_noise(seed, episode, arrival, n_slots=1)[:, 0] >> 1 & _bits(62)) % len(self.profiles)
+        user = (_noise(stream, arrival, self._slots[:1])[:, 0] >> 1 & _bits(62)) % len(self.profiles)
         return SessionState(
             user=user,
-            history=self.histories[user],
+            history=self.histories.index_select(0, user),
             patience=torch.full_like(seed, self.params.initial_patience, dtype=torch.float32),
             streak=torch.zeros_like(seed),
             step=torch.zeros_like(seed),
             seed=seed,
             episode=episode,
+            stream=stream,
         )
 
     @torch.no_grad()
     def transition(self, state: SessionState, slate: Tensor) -> tuple[SessionState, Outcome]:
         """Show slates (B, K) of item ids; return the state after the clicks, and what happened (eq. 5)."""
         params = self.params
-        probability = torch.sigmoid(self.model(self.profiles[state.user], state.history, slate))
-        draw = _uniform(_noise(state.seed, state.episode, state.step, n_slots=params.slate_size))
-        clicks = (draw < probability).to(torch.float32)
+        draw = _uniform(_noise(state.stream, state.step, self._slots))
+        clicks = (draw < self.respond(state.user, state.history, slate)).to(torch.float32)
         reward = REWARDS[params.reward](clicks, params.miss_cost)
         patience, streak = PATIENCE[params.patience](state.patience, state.streak, reward, params.slate_size)
         step = state.step + 1
         terminated = patience < LEAVES_BELOW
         truncated = (step >= params.max_steps) & ~terminated
         history = append_clicked(state.history, slate, clicks)
-        after = SessionState(state.user, history, patience, streak, step, state.seed, state.episode)
+        after = SessionState(state.user, history, patience, streak, step, state.seed, state.episode, state.stream)
         return after, Outcome(clicks, reward, terminated, truncated)
 
     def replace_finished(self, state: SessionState, finished: Tensor) -> SessionState:
@@ -142,43 +156,39 @@ class SlateCore:
 
     def observation(self, state: SessionState) -> dict[str, Tensor]:
         """Return profile (B, P) float32 and history (B, H) int64."""
-        return {"profile": self.profiles[state.user], "history": state.history}
+        return {"profile": self.profiles.index_select(0, state.user), "history": state.history}
 
 
 def append_clicked(history: Tensor, slate: Tensor, clicks: Tensor) -> Tensor:
     """Return the last H items of history (B, H) followed by the clicked items of slate (B, K), in slate order."""
     length, slate_size = history.shape[1], slate.shape[1]
-    clicked = clicks > 0
+    clicked = clicks.long()
     rank = clicked.cumsum(1)  # 1 for the first clicked item of a slate
-    spare = length + slate_size  # one more column, where items without a click are dropped
-    longer = history.new_zeros(len(history), spare + 1)
-    longer[:, :length] = history
-    longer.scatter_(1, torch.where(clicked, length + rank - 1, spare), slate)
-    kept = torch.arange(length, device=history.device) + rank[:, -1:]
+    longer = functional.pad(history, (1, slate_size))
+    longer.scatter_(1, (rank + length) * clicked, slate)  # what was not clicked goes to the column in front
+    kept = torch.arange(1, length + 1, device=history.device) + rank[:, -1:]
     return longer.gather(1, kept)
 
 
-def _noise(seed: Tensor, episode: Tensor, step: Tensor, n_slots: int) -> Tensor:
-    """Return (B, n_slots) int64 of random bits that depend on (seed, episode, step, slot) and nothing else.
+def _noise(stream: Tensor, step: Tensor, slots: Tensor) -> Tensor:
+    """Return (B, n) int64 of random bits that depend on (seed, episode, step, slot) and nothing else.
 
     A counter-based generator (the finalizer of SplitMix64 over each counter in turn) needs no state, so that an
     environment draws the same whether it runs alone or in a batch of any size.
     """
-    key = _mix(_mix(_mix(seed) + episode) + step)
-    slots = torch.arange(1, n_slots + 1, device=seed.device)
-    return _mix(key.unsqueeze(1) + slots * _signed(0x9E3779B97F4A7C15))
+    return _mix(_mix(stream + step).unsqueeze(1) + slots * _GOLDEN)
 
 
 def _mix(bits: Tensor) -> Tensor:
-    bits = bits + _signed(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> 30 & _bits(34))) * _signed(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> 27 & _bits(37))) * _signed(0x94D049BB133111EB)
-    return bits ^ (bits >> 31 & _bits(33))
+    bits = bits + _GOLDEN
+    bits = bits.bitwise_xor_((bits >> 30).bitwise_and_(_bits(34))).mul_(_FIRST)
+    bits = bits.bitwise_xor_((bits >> 27).bitwise_and_(_bits(37))).mul_(_SECOND)
+    return bits.bitwise_xor_((bits >> 31).bitwise_and_(_bits(33)))
 
 
 def _uniform(bits: Tensor) -> Tensor:
     """Return float32 in [0, 1) from the upper 24 of 64 random bits."""
-    return (bits >> 40 & _bits(24)).to(torch.float32) * 2.0**-24
+    return (bits >> 40).bitwise_and_(_bits(24)).to(torch.float32).mul_(2.0**-24)
 
 
 def _bits(count: int) -> int:
@@ -188,3 +198,6 @@ def _bits(count: int) -> int:
 def _signed(value: int) -> int:
     """Return an unsigned 64-bit constant as the signed integer torch takes; products wrap around."""
     return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GOLDEN, _FIRST, _SECOND = (_signed(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from hsrl_gym.actions import ACTION_MODES, ActionMode
 from hsrl_gym.bundle import SIMULATORS, Bundle
@@ -48,12 +48,9 @@ class SlateSessions:
         self.params = SessionParams(size, reward, patience, max_steps, initial_patience, miss_cost)
         self.actions: ActionMode = ACTION_MODES[action_mode](bundle.codebook, size, self.device)
         users = bundle.users[simulator]
-        self.core = SlateCore(
-            copy.deepcopy(bundle.simulators[simulator]).to(self.device),  # `to` would move everybody's
-            torch.as_tensor(users.profile, device=self.device),
-            torch.as_tensor(users.history, device=self.device),
-            self.params,
-        )
+        profiles = torch.as_tensor(users.profile, device=self.device)
+        histories = torch.as_tensor(users.history, device=self.device)
+        self.core = SlateCore(bundle.simulators[simulator].prepared(profiles), profiles, histories, self.params)
         self.codes = torch.as_tensor(bundle.codebook.codes, device=self.device).long()
         width, length = users.profile.shape[1], users.history.shape[1]
         self.observation_space = spaces.Dict(
@@ -84,7 +81,7 @@ class SlateSessions:
             "slate": slate.cpu().numpy(),
             "clicks": outcome.clicks.to(torch.uint8).cpu().numpy(),
             "patience": after.patience.cpu().numpy().copy(),  # the state keeps its own
-            "slate_tokens": self.codes[slate].cpu().numpy(),
+            "slate_tokens": functional.embedding(slate, self.codes).cpu().numpy(),
         }
         return after, outcome, info
 
@@ -180,22 +177,31 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         if self._state is None:
             raise HsrlError("step() came before reset(); call reset() first.")
         self._state, outcome, columns = self.sessions.play(self._state, np.asarray(action)[None])
-        last = {name: values[0] for name, values in columns.items()}
-        self._shown = {**last, "reward": float(outcome.reward), "step": int(self._state.step)}
-        info: dict[str, Any] = {name: values.copy() for name, values in last.items()}
-        info["patience"] = float(last["patience"])
-        return self._observe(), float(outcome.reward), bool(outcome.terminated), bool(outcome.truncated), info
+        info: dict[str, Any] = {name: values[0] for name, values in columns.items()}
+        info["patience"] = float(info["patience"])
+        reward = float(outcome.reward)
+        if self.render_mode is not None:
+            last = {name: np.copy(value) for name, value in info.items()}  # `info` is the caller's
+            self._shown = {**last, "reward": reward, "step": int(self._state.step)}
+        return self._observe(), reward, bool(outcome.terminated), bool(outcome.truncated), info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the flat mask of live choices, (sum(nvec),) bool, as sb3-contrib's maskable algorithms take it."""
         return self.sessions.actions.masks()
 
     def render(self) -> str:
-        """Return the last slate, its clicks and the patience left, for a person to read."""
+        """Return the last slate, its clicks and the patience left, for a person to read; it takes a `render_mode`."""
+        check_rendered(self.render_mode)
         from hsrl_gym.render import render_step
 
         return render_step(self.bundle, self.sessions.params, self._shown)
 
     def _observe(self) -> Observation:
         assert self._state is not None
-        return {name: values[0].copy() for name, values in self.sessions.observe(self._state).items()}
+        return {name: values[0] for name, values in self.sessions.observe(self._state).items()}
+
+
+def check_rendered(render_mode: str | None) -> None:
+    """Raise HsrlError if the environment was made without a render mode: it then keeps nothing to show."""
+    if render_mode is None:
+        raise HsrlError('render() needs a render mode; make the environment with render_mode="ansi".')

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_USERS_AT_ONCE = 128  # on a CPU: what they need stays in its caches
+_LARGEST_SCORE = 75.0  # of the self-attention; exp of more would come near the end of float32
+_NEVER = -87.0  # the score of padding: exp of it is next to nothing, but not yet denormal, which is slow
+
 
 class ClickModel(Protocol):
-    """Anything that can play the user: the learned one here, or a known one (`data/synthetic.py`)."""
+    """Anything that knows what users click on: the learned one here, or a known one (`data/synthetic.py`)."""
 
     def __call__(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K) of profile (B, P), history (B, H) and slate (B, K) of item ids."""
@@ -45,11 +50,36 @@ class SimulatorConfig:
         return asdict(self)
 
 
+class UserTables(NamedTuple):
+    """All of a `UserResponseModel` that depends on no user: made once to play, once a batch to train.
+
+    Letters: h heads of width w = d / h. A vector of width d is h parts of width w, one to each head of the
+    self-attention, so that all heads of all users are one product of B * h matrices.
+
+    Attributes:
+        parts: (h * (N + 1), 4w + 2), for each head and item: query, 1, key, score (0, but that of padding for
+            padding), item, value. For padding, key, item and value are zero.
+        query: weight (h * d, d) and bias of a user's queries, carried back through the projection of the keys;
+            ordered part, head, unit.
+        hidden, out: weights and biases of the user's last two layers, the projection of the values within the first.
+        target: (N + 1, d + 1), the vector that a user is multiplied with, and the item's bias.
+        bounds: (3,), the lowest click probability, what the highest lacks to 1, and the span between them.
+    """
+
+    parts: Tensor
+    query: tuple[Tensor, Tensor]
+    hidden: tuple[Tensor, Tensor]
+    out: tuple[Tensor, Tensor]
+    target: Tensor
+    bounds: Tensor
+
+
 class UserResponseModel(nn.Module):
     """Profile -> query; history -> self-attention -> user attention -> inner product with the item.
 
     Padding is masked, and the length of the history is an input of its own. There are no positions and no layer
-    between the item table and the attention, so that all projections are properties of an item.
+    between the item table and the attention, so that all of its projections are properties of an item. The user
+    attention projects sums of such vectors, and what is linear in a sum can be done after it, once a user.
     """
 
     def __init__(self, config: SimulatorConfig, item_features: Tensor) -> None:
@@ -72,58 +102,168 @@ class UserResponseModel(nn.Module):
         nn.init.normal_(self.item_free.weight, std=0.01)
         nn.init.zeros_(self.item_free_bias.weight)
 
-    def item_table(self) -> Tensor:
-        """Return all item vectors, (N + 1, d)."""
-        return self.item_map(self.item_features) + self.item_free.weight
-
-    def user_state(self, profile: Tensor, history: Tensor, items: Tensor) -> Tensor:
-        """Return (B, d) users from profile (B, P) and history (B, H); `items` is the item table."""
-        padding = history == 0  # (B, H)
-        length = (~padding).sum(1, keepdim=True)
-        clicked = self._attend_to_history(history, padding, items)  # (B, H, d)
-        user = self.profile_map(profile)  # (B, d)
-        query = self._heads(self.user_query(user).unsqueeze(1))
-        key, value = self._heads(self.user_key(clicked)), self._heads(self.user_value(clicked))
-        # A user without history attends to padding alone: let it see all of it, then blank the result.
-        empty = length == 0
-        visible = (~padding | empty)[:, None, None, :]
-        pooled = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        pooled = pooled.transpose(1, 2).flatten(1)  # (B, d)
-        share = torch.where(empty, 0.0, 1.0 / length.clamp(min=1)).to(clicked.dtype)
-        mean = (functional.embedding(history, items) * (~padding).unsqueeze(-1)).sum(1) * share
-        filled = length / self.config.history_length
-        amount = torch.cat([filled, filled.sqrt()], dim=1).to(clicked.dtype)
-        return self.user_map(torch.cat([user, pooled.masked_fill(empty, 0.0), mean, amount], dim=1)) + user
-
     def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K); see `ClickModel`."""
-        items = self.item_table()
-        user = self.user_state(profile, history, items)  # (B, d)
-        target = functional.embedding(slate, self.item_target(items))  # (B, K, d)
-        bias = functional.embedding(slate, self.item_bias(items) + self.item_free_bias.weight).squeeze(-1)
-        return self._within_bounds(torch.einsum("bd,bkd->bk", user, target) + bias)
+        tables = self.tables()
+        users = self.arrive(tables, profile)
+        return _within_bounds(self.affinity(tables, users, history, (history > 0).sum(1), slate), tables.bounds)
 
-    def _within_bounds(self, affinity: Tensor) -> Tensor:
-        """Return the logit of p = lowest + (highest - lowest) sigmoid(affinity).
+    def prepared(self, profiles: Tensor) -> PreparedUsers:
+        """Return the users of `profiles` (M, P) as this model is now, ready to be played on their device."""
+        return PreparedUsers(self, profiles)
 
-        Nobody clicks with certainty and some click on anything: the lower and upper asymptotes of item response
-        theory's four-parameter model, learned. Both logarithms are of sums of positive terms, so nothing cancels.
-        """
-        lowest, above_highest = 0.5 * torch.sigmoid(self.bounds[0]), 0.5 * torch.sigmoid(-self.bounds[1])
-        span = 1.0 - above_highest - lowest
-        click = lowest + span * torch.sigmoid(affinity)
-        no_click = above_highest + span * torch.sigmoid(-affinity)
-        return click.log() - no_click.log()
-
-    def _attend_to_history(self, history: Tensor, padding: Tensor, items: Tensor) -> Tensor:
-        query, key, value = (
-            self._heads(functional.embedding(history, project(items)))
-            for project in (self.self_query, self.self_key, self.self_value)
+    def tables(self) -> UserTables:
+        """Return what does not depend on a user."""
+        items = self.item_map(self.item_features) + self.item_free.weight  # (N + 1, d)
+        real = (torch.arange(len(items), device=items.device) > 0).to(items.dtype).unsqueeze(1)
+        key = self._heads(self.self_key(items) * real)  # (h, N + 1, w)
+        columns = (
+            _bounded(self._heads(self.self_query(items)), key),
+            torch.ones_like(real).expand(self.config.n_heads, -1, -1),
+            key,
+            (_NEVER * (1.0 - real)).expand(self.config.n_heads, -1, -1),
+            self._heads(items * real),
+            self._heads(self.self_value(items) * real),
         )
-        visible = (~padding | padding.all(1, keepdim=True))[:, None, None, :]
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        return attended.transpose(1, 2).flatten(2) + functional.embedding(history, items)
+        lowest, above_highest = 0.5 * torch.sigmoid(self.bounds[0]), 0.5 * torch.sigmoid(-self.bounds[1])
+        return UserTables(
+            parts=torch.cat(columns, dim=2).flatten(0, 1),
+            query=self._query_table(),
+            hidden=self._hidden_table(),
+            out=_weights(self.user_map[3]),
+            target=torch.cat([self.item_target(items), self.item_bias(items) + self.item_free_bias.weight], dim=1),
+            bounds=torch.stack([lowest, above_highest, 1.0 - above_highest - lowest]),
+        )
+
+    def _query_table(self) -> tuple[Tensor, Tensor]:
+        """Return W_k^T W_q of each head: <W_k x, W_q u> = <x, W_k^T W_q u>.
+
+        The bias of the keys adds the same to all scores of a user, which softmax takes out again.
+        """
+        heads, width = self.config.n_heads, self.config.width // self.config.n_heads
+        key = self.user_key.weight.view(heads, width, heads, width) / width**0.5  # head, row, part, unit
+        weight = torch.einsum("hrpu,hrd->phud", key, self.user_query.weight.view(heads, width, -1))
+        bias = torch.einsum("hrpu,hr->phu", key, self.user_query.bias.view(heads, width))
+        return weight.flatten(0, 2), bias.flatten()
+
+    def _hidden_table(self) -> tuple[Tensor, Tensor]:
+        """Return the hidden layer over user, pooled items (part, head, unit), mean item, amounts, "has a history"."""
+        heads, d = self.config.n_heads, self.config.width
+        weight, bias = _weights(self.user_map[0])
+        user, pooled, mean, amounts = weight.split([d, d, d, 2], dim=1)
+        value = self.user_value.weight.view(heads, d // heads, heads, d // heads)  # head, row, part, unit
+        projected = torch.einsum("ohr,hrpu->ophu", pooled.unflatten(1, (heads, -1)), value).flatten(1)
+        value_bias = (pooled @ self.user_value.bias).unsqueeze(1)
+        return torch.cat([user, projected, mean, amounts, value_bias], dim=1), bias
+
+    def arrive(self, tables: UserTables, profile: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what stays through a session: users (B, d) and their queries (B, h * d)."""
+        user = self.profile_map(profile)
+        return user, functional.linear(user, *tables.query)
+
+    def affinity(
+        self, tables: UserTables, users: tuple[Tensor, Tensor], history: Tensor, length: Tensor, slate: Tensor
+    ) -> Tensor:
+        """Return (B, K), how users (see `arrive`) like a slate after `length` (B,) clicked items in history (B, T)."""
+        user, query = users
+        pooled, items = self._attend(tables, query, history)
+        length = length.unsqueeze(1).to(user.dtype)
+        some = length.clamp(min=1.0)
+        filled = length / self.config.history_length
+        known = torch.cat(
+            [user, pooled, items.sum(1).view_as(user) / some, filled, filled.sqrt(), length / some], dim=1
+        )
+        hidden = functional.gelu(functional.linear(known, *tables.hidden))
+        hidden = functional.dropout(hidden, self.config.dropout, self.training)
+        state = functional.linear(hidden, *tables.out) + user  # (B, d)
+        target = functional.embedding(slate, tables.target)  # (B, K, d + 1)
+        return torch.baddbmm(target[..., -1:], target[..., :-1], state.unsqueeze(2)).squeeze(2)
+
+    def _attend(self, tables: UserTables, query: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the users' attention finds in their histories, (B, h * d), and the items of these (B h, T, w)."""
+        heads, width = self.config.n_heads, self.config.width // self.config.n_heads
+        n_users, length = history.shape
+        first_row = torch.arange(0, len(tables.parts), self.config.n_items + 1, device=history.device)
+        rows = (history.unsqueeze(1) + first_row.unsqueeze(1)).flatten()
+        parts = tables.parts.index_select(0, rows).view(n_users * heads, length, -1)
+        asks, answers, items, value = parts.split([width + 1, width + 1, width, width], dim=2)
+        weight = torch.bmm(asks, answers.transpose(1, 2)).exp()  # (B h, T, T); softmax's maximum: see `_bounded`
+        clicked = torch.bmm(weight, value) / weight.sum(2, keepdim=True) + items  # (B h, T, w)
+        # The score of an item is the sum of its parts' scores. Who has no history gets an average of zeros.
+        padding = answers[..., -1].unsqueeze(1)
+        score = torch.baddbmm(padding, query.view(-1, heads, width), clicked.transpose(1, 2), beta=10.0)
+        attention = score.view(n_users, heads, heads, length).sum(1).softmax(2)  # (B, h, T)
+        attention = attention.unsqueeze(1).expand(-1, heads, -1, -1).reshape(n_users * heads, heads, length)
+        return torch.bmm(attention, clicked).view(n_users, -1), items
 
     def _heads(self, vectors: Tensor) -> Tensor:
-        """Return (B, T, d) as (B, heads, T, d / heads)."""
-        return vectors.unflatten(-1, (self.config.n_heads, -1)).transpose(1, 2)
+        """Return (N + 1, d) as (h, N + 1, w)."""
+        return vectors.unflatten(1, (self.config.n_heads, -1)).transpose(0, 1)
+
+
+class PreparedUsers:
+    """The users of a pool, all that can be known before they are shown anything computed once."""
+
+    def __init__(self, model: UserResponseModel, profiles: Tensor) -> None:
+        """Take profiles (M, P); the model is copied to their device."""
+        self.model = copy.deepcopy(model).to(profiles.device).eval().requires_grad_(False)  # `to` moves everybody's
+        with torch.no_grad():
+            self.tables = self.model.tables()
+            self.users, self.queries = self.model.arrive(self.tables, profiles)  # (M, d), (M, h * d)
+            self.lowest, _, self.span = self.tables.bounds.tolist()
+
+    def __call__(self, user: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        """Return click probabilities (B, K) of rows `user` (B,) of the pool with right-aligned histories (B, H).
+
+        On a CPU users with about as many items are played together, some at a time: the work is that of their items
+        and not of the padding to the longest, and stays in the caches.
+        """
+        length = (history > 0).sum(1)
+        if history.device.type != "cpu":
+            return self._respond(user, history, length, slate)
+        if len(user) <= _USERS_AT_ONCE:
+            return self._respond(user, _last(history, int(length.max())), length, slate)
+        probability = torch.empty(slate.shape)
+        for rows in length.argsort().split(_USERS_AT_ONCE):
+            recent = _last(history, int(length[rows[-1]])).index_select(0, rows)
+            probability[rows] = self._respond(user[rows], recent, length[rows], slate[rows])
+        return probability
+
+    def _respond(self, user: Tensor, history: Tensor, length: Tensor, slate: Tensor) -> Tensor:
+        users = self.users.index_select(0, user), self.queries.index_select(0, user)
+        affinity = self.model.affinity(self.tables, users, history, length, slate)
+        return torch.sigmoid(affinity).mul_(self.span).add_(self.lowest)
+
+
+def _last(history: Tensor, length: int) -> Tensor:
+    """Return the last `length` columns of history (B, H), and one at least."""
+    return history[:, history.shape[1] - max(length, 1) :]
+
+
+def _weights(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(layer, nn.Linear)
+    return layer.weight, layer.bias
+
+
+def _bounded(query: Tensor, key: Tensor) -> Tensor:
+    """Return scaled queries (h, N + 1, w), shortened where a score of a key might pass `_LARGEST_SCORE`.
+
+    None is in a model that was learned; it is so that exp can do without the largest score of each row.
+    """
+    query = query / query.shape[2] ** 0.5
+    with torch.no_grad():
+        largest = query.norm(dim=2, keepdim=True) * key.norm(dim=2).amax(1)[:, None, None]
+        share = (_LARGEST_SCORE / largest).clamp(max=1.0)
+    return query * share
+
+
+def _within_bounds(affinity: Tensor, bounds: Tensor) -> Tensor:
+    """Return the logit of p = lowest + span sigmoid(affinity), for (lowest, 1 - highest, span).
+
+    Nobody clicks with certainty and some click on anything: the lower and upper asymptotes of item response theory's
+    four-parameter model, learned. Both logarithms are of sums of positive terms, so nothing cancels.
+    """
+    lowest, above_highest, span = bounds.unbind()
+    click = lowest + span * torch.sigmoid(affinity)
+    no_click = above_highest + span * torch.sigmoid(-affinity)
+    return click.log() - no_click.log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.catalog import open_bundle
 from hsrl_gym.core import SessionState
-from hsrl_gym.env import Observation, SlateEnv, SlateSessions
+from hsrl_gym.env import Observation, SlateEnv, SlateSessions, check_rendered
 from hsrl_gym.errors import HsrlError, unknown_name
 
 
@@ -94,10 +95,11 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         finished = outcome.terminated | outcome.truncated
         info = self._with_masks(columns)
         reward = outcome.reward.double().cpu().numpy()
-        self._shown = {**_copies(columns), "reward": reward.copy(), "step": after.step.cpu().numpy()}
-        if bool(finished.any()):
-            done = finished.cpu().numpy()
-            info["final_obs"] = _only(done, self.sessions.observe(after), self.num_envs)
+        if self.render_mode is not None:
+            self._shown = {**_copies(columns), "reward": reward.copy(), "step": after.step.cpu().numpy()}
+        done = finished.cpu().numpy()
+        if done.any():
+            info["final_obs"] = FinalObservations(done, self.sessions.observe(after))
             info["_final_obs"] = done
             info["final_info"] = self._with_masks(_copies(columns), done)
             info["_final_info"] = done.copy()
@@ -111,7 +113,8 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         return np.tile(self.sessions.actions.masks(), (self.num_envs, 1))
 
     def render(self) -> tuple[str, ...]:
-        """Return the text of the last step of each environment."""
+        """Return the text of the last step of each environment; it takes a `render_mode`."""
+        check_rendered(self.render_mode)
         from hsrl_gym.render import render_step
 
         shown: list[dict[str, Any] | None] = [None] * self.num_envs
@@ -132,9 +135,32 @@ def _copies(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: values.copy() for name, values in columns.items()}
 
 
-def _only(done: NDArray[Any], observation: Observation, num_envs: int) -> NDArray[Any]:
-    """Return (B,) objects: the observation of each environment that is done, None elsewhere (Gymnasium's form)."""
-    final = np.full(num_envs, None, dtype=object)
-    for index in np.flatnonzero(done):
-        final[index] = {name: values[index].copy() for name, values in observation.items()}
-    return final
+class FinalObservations:
+    """The last observations of users who left: read like Gymnasium's object array, without its loop over users.
+
+    An integer gives the observation of that environment, or None where nobody left; anything else that indexes an
+    array (a mask, a slice, a list of integers) gives the array of objects itself, as `numpy.asarray` does.
+    """
+
+    def __init__(self, done: NDArray[np.bool_], observation: Observation) -> None:
+        """Take who left (B,) and the observations of all environments, arrays (B, ..)."""
+        self._done, self._observation = done.copy(), observation
+
+    def __len__(self) -> int:
+        return len(self._done)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, (int, np.integer)):
+            return np.asarray(self)[index]
+        if not self._done[index]:
+            return None
+        return {name: values[index] for name, values in self._observation.items()}
+
+    def __iter__(self) -> Iterator[Observation | None]:
+        return (self[index] for index in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        objects = np.full(len(self), None, dtype=object)
+        for index in np.flatnonzero(self._done):
+            objects[index] = self[index]
+        return objects

@@ -24,8 +24,8 @@ N_USERS = 7
 def make_core(logit: float = 0.0, history_length: int = 5, **params: Any) -> SlateCore:
     """Return sessions of users who click on anything with the same probability."""
 
-    def model(profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
-        return torch.full(slate.shape, logit)
+    def model(user: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        return torch.sigmoid(torch.full(slate.shape, logit))
 
     profiles = torch.arange(N_USERS, dtype=torch.float32).unsqueeze(1).expand(-1, 2).contiguous()
     histories = torch.zeros(N_USERS, history_length, dtype=torch.long)
@@ -38,9 +38,14 @@ def start(core: SlateCore, *seeds: int, episode: int = 0) -> SessionState:
 
 def uniforms(seed: Any = 0, episode: Any = 0, step: Any = 0, n_slots: int = 1) -> np.ndarray:
     """Return draws (n, n_slots); one of seed, episode, step may be a range."""
+    return core_module._uniform(noise(seed, episode, step, n_slots)).numpy()
+
+
+def noise(seed: Any, episode: Any, step: Any, n_slots: int) -> Tensor:
+    """Return bits (n, n_slots); the stream is what `initial` makes of seed and episode."""
     parts = torch.broadcast_tensors(*(torch.as_tensor(part) for part in (seed, episode, step)))
     seeds, episodes, steps = (part.reshape(-1).long() for part in parts)
-    return core_module._uniform(core_module._noise(seeds, episodes, steps, n_slots)).numpy()
+    return core_module._noise(make_core().initial(seeds, episodes).stream, steps, torch.arange(1, n_slots + 1))
 
 
 def equal(left: SessionState, right: SessionState) -> bool:
@@ -118,7 +123,7 @@ def test_neighbouring_draws_are_independent(counter: str) -> None:
 def test_no_two_draws_share_their_bits() -> None:
     """Seeds, episodes, steps and slots that add up to the same do not collide."""
     grid = torch.cartesian_prod(torch.arange(20), torch.arange(20), torch.arange(-1, 20))
-    bits = core_module._noise(grid[:, 0], grid[:, 1], grid[:, 2], n_slots=10)
+    bits = noise(grid[:, 0], grid[:, 1], grid[:, 2], n_slots=10)
     assert len(bits.unique()) == 20 * 20 * 21 * 10
 
 
@@ -136,7 +141,7 @@ def test_noise_by_hand() -> None:
     for seed, episode, step in [(0, 0, 0), (3, 1, 4), (2**62, 5, 19), (7, 0, -1)]:
         key = mix((mix((mix(seed) + episode) & mask) + step & mask) & mask)
         expected = [mix((key + slot * 0x9E3779B97F4A7C15) & mask) for slot in (1, 2, 3)]
-        got = core_module._noise(torch.tensor([seed]), torch.tensor([episode]), torch.tensor([step]), 3)[0]
+        got = noise(seed, episode, step, 3)[0]
         assert [bits & mask for bits in got.tolist()] == expected
         assert uniforms(seed, episode, step, 3)[0].tolist() == [(bits >> 40) / 2**24 for bits in expected]
 
@@ -270,12 +275,9 @@ def test_a_transition_changes_nothing_in_place() -> None:
 
 def test_one_user_alone_is_a_row_of_many(tiny_bundle: Bundle) -> None:
     users = tiny_bundle.users["train"]
-    core = SlateCore(
-        tiny_bundle.simulators["train"],
-        torch.as_tensor(users.profile),
-        torch.as_tensor(users.history),
-        SessionParams(4, max_steps=5),
-    )
+    profiles = torch.as_tensor(users.profile)
+    respond = tiny_bundle.simulators["train"].prepared(profiles)
+    core = SlateCore(respond, profiles, torch.as_tensor(users.history), SessionParams(4, max_steps=5))
     n_envs, generator = 16, torch.Generator().manual_seed(0)
     many = start(core, *range(100, 100 + n_envs))
     alone = [start(core, 100 + index) for index in range(n_envs)]

@@ -17,6 +17,7 @@ import hsrl_gym
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.env import SlateEnv
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.simulator import PreparedUsers
 
 MODES = ["sid", "item", "hyper"]
 IDS = ["HSRL-RL4RS-v0", "HSRL-ML1M-v0", "HSRL-ML100K-v0"]
@@ -222,17 +223,17 @@ def test_sessions_end_by_patience(tiny_bundle: Bundle) -> None:
 def test_the_eval_simulator_has_other_users_and_another_model(tiny_bundle: Bundle) -> None:
     train, score = (SlateEnv(tiny_bundle, simulator=name) for name in ("train", "eval"))
     for name, env in (("train", train), ("eval", score)):
-        model = env.sessions.core.model
-        assert isinstance(model, torch.nn.Module)
+        users = env.sessions.core.respond
+        assert isinstance(users, PreparedUsers)
         expected = tiny_bundle.simulators[name].state_dict()
-        assert all(torch.equal(model.state_dict()[key], value) for key, value in expected.items())
+        assert all(torch.equal(users.model.state_dict()[key], value) for key, value in expected.items())
         np.testing.assert_array_equal(env.sessions.core.profiles.numpy(), tiny_bundle.users[name].profile)
         np.testing.assert_array_equal(env.sessions.core.histories.numpy(), tiny_bundle.users[name].history)
 
 
 def test_what_it_returned_stays_the_callers(tiny_bundle: Bundle) -> None:
     """Overwriting observations, infos and actions does not change what follows."""
-    kept, spoiled = SlateEnv(tiny_bundle), SlateEnv(tiny_bundle)
+    kept, spoiled = (SlateEnv(tiny_bundle, render_mode="ansi") for _ in range(2))
     kept.reset(seed=4)
     _spoil(spoiled.reset(seed=4))
     kept.action_space.seed(4)
@@ -336,9 +337,18 @@ def test_the_package_says_its_version() -> None:
 
 
 def test_environments_do_not_share_what_a_device_moves(tiny_bundle: Bundle) -> None:
-    one, other = SlateEnv(tiny_bundle), SlateEnv(tiny_bundle)
-    assert one.sessions.core.model is not other.sessions.core.model
-    assert one.sessions.core.model is not tiny_bundle.simulators["train"]
+    one, other = (SlateEnv(tiny_bundle).sessions.core.respond for _ in range(2))
+    assert isinstance(one, PreparedUsers)
+    assert isinstance(other, PreparedUsers)
+    assert one.model is not other.model
+    assert one.model is not tiny_bundle.simulators["train"]
+
+
+def test_nothing_is_rendered_without_a_render_mode(tiny_bundle: Bundle) -> None:
+    with pytest.raises(
+        HsrlError, match=r'render\(\) needs a render mode; make the environment with render_mode="ansi"'
+    ):
+        SlateEnv(tiny_bundle).render()
 
 
 def test_a_device_that_is_not_there(tiny_bundle: Bundle) -> None:

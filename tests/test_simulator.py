@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsrl_gym.simulator import SimulatorConfig, UserResponseModel
+from hsrl_gym.simulator import SimulatorConfig, UserResponseModel, _bounded, _within_bounds
 
 N_ITEMS, N_FEATURES, N_PROFILE, LENGTH = 20, 5, 3, 12
 CONFIG = SimulatorConfig(N_ITEMS, N_FEATURES, N_PROFILE, history_length=LENGTH, width=16, n_heads=4, dropout=0.5)
@@ -123,7 +123,7 @@ def test_bounds_by_hand(model: UserResponseModel) -> None:
     # p = 0.1 + 0.7 sigmoid(affinity)
     affinity = torch.tensor([-1e4, -np.log(3), 0.0, np.log(3), 1e4], dtype=torch.float32)
     expected = [0.1, 0.1 + 0.7 / 4, 0.45, 0.1 + 0.7 * 3 / 4, 0.8]
-    got = model._within_bounds(affinity)
+    got = _within_bounds(affinity, model.tables().bounds)
     assert torch.sigmoid(got).tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -131,7 +131,7 @@ def test_no_affinity_and_no_bound_gives_an_infinite_logit(model: UserResponseMod
     for bounds in ([-1.0, 1.0], [0.0, 0.0], [-30.0, 30.0], [30.0, -30.0]):
         with torch.no_grad():
             model.bounds.copy_(torch.tensor(bounds))
-        assert model._within_bounds(torch.tensor([-1e6, -20.0, 0.0, 20.0, 1e6])).isfinite().all()
+        assert _within_bounds(torch.tensor([-1e6, -20.0, 0.0, 20.0, 1e6]), model.tables().bounds).isfinite().all()
 
 
 def test_the_bounds_keep_their_sides() -> None:
@@ -139,7 +139,7 @@ def test_the_bounds_keep_their_sides() -> None:
     user = UserResponseModel(CONFIG, torch.zeros(N_ITEMS + 1, N_FEATURES))
     with torch.no_grad():
         user.bounds.copy_(torch.tensor([8.0, -8.0]))
-        low, high = torch.sigmoid(user._within_bounds(torch.tensor([-50.0, 50.0]))).tolist()
+        low, high = torch.sigmoid(_within_bounds(torch.tensor([-50.0, 50.0]), user.tables().bounds)).tolist()
     assert 0.499 < low < 0.5 < high < 0.501
 
 
@@ -155,3 +155,101 @@ def test_config_as_plain_numbers() -> None:
         "dropout": 0.5,
     }
     assert SimulatorConfig(**values) == CONFIG  # type: ignore[arg-type]
+
+
+# --- the tables against the plain form
+
+
+def plain_logits(user: UserResponseModel, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+    """The model as its description has it: project, mask, softmax, project again; one user at a time."""
+    items = user.item_map(user.item_features) + user.item_free.weight
+    heads, width = user.config.n_heads, user.config.width // user.config.n_heads
+    rows = []
+    for one, clicked_ids, shown in zip(profile, history, slate, strict=True):
+        real = items[clicked_ids[clicked_ids > 0]]  # (n, d): no padding at all
+        person = user.profile_map(one)
+
+        def attend(asks: Tensor, answers: Tensor, values: Tensor) -> Tensor:
+            asks, answers, values = (
+                part.unflatten(-1, (heads, width)).transpose(0, 1) for part in (asks, answers, values)
+            )
+            weight = (asks @ answers.transpose(1, 2) / width**0.5).softmax(2)
+            return (weight @ values).transpose(0, 1).flatten(1)
+
+        n = len(real)
+        if n:
+            clicked = attend(user.self_query(real), user.self_key(real), user.self_value(real)) + real
+            query = user.user_query(person).unsqueeze(0)
+            pooled = attend(query, user.user_key(clicked), user.user_value(clicked))[0]
+            mean = real.mean(0)
+        else:
+            pooled = mean = torch.zeros_like(person)
+        amount = torch.tensor([n / user.config.history_length, (n / user.config.history_length) ** 0.5])
+        state = user.user_map(torch.cat([person, pooled, mean, amount])) + person
+        affinity = (
+            user.item_target(items[shown]) @ state + (user.item_bias(items) + user.item_free_bias.weight)[shown, 0]
+        )
+        lowest, highest = 0.5 * torch.sigmoid(user.bounds[0]), 1.0 - 0.5 * torch.sigmoid(-user.bounds[1])
+        rows.append(torch.logit((lowest + (highest - lowest) * torch.sigmoid(affinity)).double()).float())
+    return torch.stack(rows)
+
+
+def random_users(n_users: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return profiles, right-aligned histories of every length with repeats, and slates."""
+    generator = torch.Generator().manual_seed(5)
+    profile = torch.randn(n_users, N_PROFILE, generator=generator)
+    history = torch.randint(1, N_ITEMS + 1, (n_users, LENGTH), generator=generator)
+    length = torch.randint(0, LENGTH + 1, (n_users, 1), generator=generator)
+    history[torch.arange(LENGTH) < LENGTH - length] = 0
+    slate = torch.stack([torch.randperm(N_ITEMS, generator=generator)[:4] + 1 for _ in range(n_users)])
+    return profile, history, slate
+
+
+def test_the_tables_say_what_the_plain_form_says(model: UserResponseModel) -> None:
+    profile, history, slate = random_users(60)
+    got, expected = model(profile, history, slate), plain_logits(model, profile, history, slate)
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+    assert expected.std() > 0.3  # it says something
+    weights = [weight for name, weight in model.named_parameters() if name != "user_key.bias"]  # it changes nothing
+    loss = torch.randn(got.shape, generator=torch.Generator().manual_seed(6))
+    for mine, plain in zip(
+        torch.autograd.grad((got * loss).sum(), weights),
+        torch.autograd.grad((expected * loss).sum(), weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, plain, atol=1e-3 * float(plain.abs().max()) + 1e-4, rtol=1e-3)
+
+
+def test_prepared_users_say_what_the_model_says(model: UserResponseModel) -> None:
+    """More users than are played at once, in any order, by rows of a pool."""
+    profile, history, slate = random_users(300)
+    with torch.no_grad():
+        expected = torch.sigmoid(model(profile, history, slate))
+        pool = torch.cat([torch.zeros(3, N_PROFILE), profile])
+        users = model.prepared(pool)
+        torch.testing.assert_close(users(torch.arange(3, 303), history, slate), expected, atol=2e-6, rtol=1e-5)
+        for row in (0, 7, 299):
+            alone = users(torch.tensor([row + 3]), history[row : row + 1], slate[row : row + 1])
+            torch.testing.assert_close(alone[0], expected[row], atol=2e-6, rtol=1e-5)
+
+
+def test_prepared_users_are_a_copy(model: UserResponseModel) -> None:
+    profile, history, slate = random_users(4)
+    users = model.prepared(profile)
+    before = users(torch.arange(4), history, slate)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    assert torch.equal(users(torch.arange(4), history, slate), before)
+
+
+def test_scores_never_overflow(model: UserResponseModel) -> None:
+    """Weights of any size give finite logits, and ordinary ones are not touched."""
+    profile, history, slate = random_users(40)
+    with torch.no_grad():
+        for layer in (model.self_query, model.self_key):
+            layer.weight.mul_(100.0)
+        assert model(profile, history, slate).isfinite().all()
+        query = torch.randn(2, 5, 8)
+        torch.testing.assert_close(_bounded(query, query), query / 8**0.5, atol=0, rtol=0)
+        assert ((_bounded(50 * query, query) @ query.transpose(1, 2)).abs() <= 75.0 + 1e-3).all()

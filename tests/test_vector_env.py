@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.env import SlateEnv
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.vector_env import SlateVectorEnv
+from hsrl_gym.vector_env import FinalObservations, SlateVectorEnv
 
 MODES = ["sid", "item", "hyper"]
 N_STEPS = 62
@@ -147,6 +147,8 @@ def test_gymnasiums_wrappers_take_it(tiny_bundle: Bundle) -> None:
 
 def snapshot(values: Any) -> Any:
     """Return a deep copy that shares nothing."""
+    if isinstance(values, FinalObservations):
+        values = np.asarray(values)
     if isinstance(values, np.ndarray):
         copy = values.copy()
         if values.dtype == object:
@@ -162,6 +164,8 @@ def snapshot(values: Any) -> Any:
 
 def spoil(values: Any) -> None:
     """Overwrite every number that can be reached."""
+    if isinstance(values, FinalObservations):
+        values = np.asarray(values)
     if isinstance(values, np.ndarray):
         if values.dtype == object:
             for value in values:
@@ -177,6 +181,8 @@ def spoil(values: Any) -> None:
 
 
 def assert_same(left: Any, right: Any) -> None:
+    if isinstance(left, FinalObservations):
+        left = np.asarray(left)
     if isinstance(left, dict):
         assert left.keys() == right.keys()
         for name in left:
@@ -190,7 +196,7 @@ def assert_same(left: Any, right: Any) -> None:
 
 def test_what_it_returned_stays_the_callers(tiny_bundle: Bundle) -> None:
     """Kept results do not change later; overwriting them, or the actions, changes nothing that follows."""
-    kept, spoiled = (SlateVectorEnv(3, tiny_bundle, **SETTINGS) for _ in range(2))
+    kept, spoiled = (SlateVectorEnv(3, tiny_bundle, render_mode="ansi", **SETTINGS) for _ in range(2))
     kept.action_space.seed(2)
     results: list[Any] = [kept.reset(seed=2)]
     copies = [snapshot(results[0])]
@@ -293,3 +299,32 @@ def test_refusals(tiny_bundle: Bundle) -> None:
         SlateVectorEnv(1, tiny_bundle, render_mode="rgb_array")
     with pytest.raises(HsrlError, match="unknown simulator 'eva'; did you mean eval"):
         SlateVectorEnv(1, tiny_bundle, simulator="eva")
+
+
+def test_final_observations_read_like_gymnasiums_array(tiny_bundle: Bundle) -> None:
+    ours = SlateVectorEnv(4, tiny_bundle, **SETTINGS)
+    theirs = SyncVectorEnv([lambda: SlateEnv(tiny_bundle, **SETTINGS)] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
+    ours.action_space.seed(0)
+    ours.reset(seed=40)
+    theirs.reset(seed=40)
+    n_read = 0
+    for _ in range(N_STEPS):
+        actions = ours.action_space.sample()
+        info, info_there = ours.step(actions)[4], theirs.step(actions)[4]
+        if "final_obs" not in info:
+            continue
+        got, expected, left = info["final_obs"], info_there["final_obs"], info["_final_obs"]
+        assert len(got) == len(expected) == 4
+        for mine, other in ((list(got), expected), (got[:], expected), (np.asarray(got), expected)):
+            assert [one is None for one in mine] == [one is None for one in other] == (~left).tolist()
+        for mine, other in zip(got[left], expected[left], strict=True):
+            assert_same_observations(mine, other)
+            n_read += 1
+        with pytest.raises(IndexError):
+            got[4]
+    assert n_read > 10
+
+
+def test_nothing_is_rendered_without_a_render_mode(tiny_bundle: Bundle) -> None:
+    with pytest.raises(HsrlError, match="needs a render mode"):
+        SlateVectorEnv(2, tiny_bundle).render()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsrl_gym.core import SessionParams, SlateCore
+from hsrl_gym.core import SessionParams, SlateCore, by_profile
 from hsrl_gym.data.log import HISTORY_LENGTH, InteractionLog
 from hsrl_gym.errors import unknown_name
 
@@ -74,7 +74,7 @@ class SyntheticWorld:
     slate is not the best session.
 
     It is a function of profile, history and item alone, so that a learned user can be held against it. It is a
-    `ClickModel`: `SlateCore(world, ...)` plays it as it plays a learned one.
+    `ClickModel`: `SlateCore(by_profile(world, profiles), ...)` plays it as it plays a learned one.
     """
 
     def __init__(self, config: WorldConfig | str, seed: int = 0) -> None:
@@ -138,9 +138,10 @@ class SyntheticWorld:
         """
         generator = np.random.default_rng([self.seed, 1])
         n_parallel = min(500, n_slates)
+        profiles = torch.as_tensor(self.profiles)
         core = SlateCore(
-            self,
-            torch.as_tensor(self.profiles),
+            by_profile(self, profiles),
+            profiles,
             torch.zeros(self.config.n_users, HISTORY_LENGTH, dtype=torch.long),
             SessionParams(self.config.slate_size),
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hsrl_gym.bundle import Bundle, UserPool
 from hsrl_gym.codebook import fit_codebook
+from hsrl_gym.core import Respond, by_profile
 from hsrl_gym.data.profile import fit_profile_encoder
 
 N_ITEMS, SLATE_SIZE, HISTORY = 12, 2, 5
@@ -24,6 +25,10 @@ class ToyUser(nn.Module):
     def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K)."""
         return torch.where(self.liked[slate], 4.0, -4.0)
+
+    def prepared(self, profiles: Tensor) -> Respond:
+        """Return how the users of a pool respond."""
+        return by_profile(self, profiles)
 
 
 def toy_bundle() -> Bundle:

@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from hsrl_gym.bundle import Bundle
-from hsrl_gym.core import SessionParams, SlateCore, append_clicked
+from hsrl_gym.core import SessionParams, SlateCore, append_clicked, by_profile
 from hsrl_gym.data.log import InteractionLog
 from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld, WorldConfig
 from hsrl_gym.errors import HsrlError
@@ -267,9 +267,8 @@ def test_the_core_plays_it(tiny_world: SyntheticWorld) -> None:
     """A session is played by hand beside it: the same histories, and clicks at the world's rate."""
     n_envs, generator = 400, torch.Generator().manual_seed(0)
     profiles = torch.as_tensor(tiny_world.profiles)
-    core = SlateCore(
-        tiny_world, profiles, torch.zeros(200, 50), SessionParams(4, initial_patience=1e6, max_steps=1_000)
-    )
+    params = SessionParams(4, initial_patience=1e6, max_steps=1_000)
+    core = SlateCore(by_profile(tiny_world, profiles), profiles, torch.zeros(200, 50), params)
     state = core.initial(torch.arange(n_envs), torch.zeros(n_envs, dtype=torch.long))
     history: Tensor = torch.zeros(n_envs, 50, dtype=torch.long)
     expected = variance = clicked = 0.0
