@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -24,8 +26,12 @@ class SlateDistribution:
         """Take scores (B, N) in log units, -inf for items that cannot be shown."""
         if likelihood not in LIKELIHOODS:
             raise unknown_name("likelihood", likelihood, LIKELIHOODS)
-        self.scores = scores
-        self.item_log_probs = scores.log_softmax(1) if likelihood == "normalised" else scores  # (B, N)
+        self.scores, self.likelihood = scores, likelihood
+
+    @cached_property
+    def item_log_probs(self) -> Tensor:
+        """The log-likelihood of every item, (B, N); who only draws does not need it."""
+        return self.scores.log_softmax(1) if self.likelihood == "normalised" else self.scores
 
     def log_prob_of_items(self, items: Tensor) -> Tensor:
         """Return log pi(i) of item ids (B, K) in 1..N: (B, K)."""

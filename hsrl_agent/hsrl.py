@@ -11,7 +11,6 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -179,15 +178,15 @@ class HSRL(OffPolicyAlgorithm):
         """Do `gradient_steps` joint updates (eq. 26), each followed by a step of the target network."""
         self._update_learning_rate(self.policy.optimizer)
         self.policy.set_training_mode(True)
-        self.policy.target_network.eval()  # targets without dropout
+        parameters = self.policy.optimizer.param_groups[0]["params"]
         for _ in range(gradient_steps):
             losses = self.losses(self.replay_buffer.sample(batch_size))
             regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning
             self.policy.optimizer.zero_grad(set_to_none=True)
             (losses.critic + losses.policy_gradient + regularizers).backward()
-            torch.nn.utils.clip_grad_norm_(self.policy.network.parameters(), self.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm, foreach=True)
             self.policy.optimizer.step()
-            polyak_update(self.policy.network.parameters(), self.policy.target_network.parameters(), self.tau)
+            self.policy.follow(self.tau)
         self._n_updates += gradient_steps
         if self._n_updates % LOG_EVERY < gradient_steps:
             self._log(losses)

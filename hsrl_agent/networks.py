@@ -1,4 +1,4 @@
-"""The networks of the paper in plain torch: SASRec encoder, hierarchical policy (HPN), multi-level critic (MLC).
+"""The networks of the paper in plain torch: hierarchical policy (HPN), multi-level critic (MLC), all in a row.
 
 Letters: B users, H history length, K slate size, L levels, V_l tokens of level l, N items, d width, P profile width.
 """
@@ -13,86 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-class SASRec(nn.Module):
-    """Causal self-attention over the clicked items, closed by a token of the user: c_0 (eq. 10).
-
-    Eq. 10 takes the state and the history; the user's profile is the last token of the sequence, so that its output
-    has seen both, and a user without history needs no special case. Items are looked up from ids: a map of their
-    features plus a free vector.
-    """
-
-    def __init__(
-        self,
-        item_features: Tensor,
-        n_profile: int,
-        history_length: int,
-        width: int = 32,
-        n_layers: int = 2,
-        n_heads: int = 4,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.register_buffer("item_features", item_features.float(), persistent=True)  # (N + 1, F)
-        self.item_map = nn.Linear(item_features.shape[1], width)
-        self.item_free = nn.Embedding(len(item_features), width, padding_idx=0)
-        self.profile_map = nn.Sequential(nn.Linear(n_profile, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        self.position = nn.Parameter(0.02 * torch.randn(history_length + 1, width))
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(_Block(width, n_heads, dropout) for _ in range(n_layers))
-        self.norm = nn.LayerNorm(width)
-        nn.init.normal_(self.item_free.weight, std=0.02)
-
-    def item_table(self) -> Tensor:
-        """Return the item vectors, (N + 1, d)."""
-        return self.item_map(self.item_features) + self.item_free.weight
-
-    def forward(self, profile: Tensor, history: Tensor) -> Tensor:
-        """Return c_0 (B, d) of profile (B, P) float and history (B, H) item ids."""
-        # Histories are right-aligned: columns in which nobody has an item are not worth a computation.
-        used = int((history > 0).any(0).sum())
-        history = history[:, history.shape[1] - used :]
-        items = functional.embedding(history, self.item_table())  # (B, T, d)
-        tokens = torch.cat([items, self.profile_map(profile).unsqueeze(1)], dim=1)
-        tokens = tokens + self.position[len(self.position) - tokens.shape[1] :]
-        tokens = self.dropout(tokens)
-        real = functional.pad(history > 0, (0, 1), value=True)  # (B, H + 1): the user's token is never padding
-        length = real.shape[1]
-        seen = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
-        itself = torch.eye(length, dtype=torch.bool, device=real.device)  # else a padded query would see nothing
-        visible = (seen & real[:, None, None, :]) | itself
-        for block in self.blocks[:-1]:
-            tokens = block(tokens, tokens, visible)
-        # Only the last position is used, so the last layer asks one question.
-        last = self.blocks[-1](tokens[:, -1:], tokens, real[:, None, None, :])
-        return self.norm(last[:, 0])
-
-
-class _Block(nn.Module):
-    """Pre-norm attention and feed-forward."""
-
-    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key_value, self.out = (
-            nn.Linear(width, width),
-            nn.Linear(width, 2 * width),
-            nn.Linear(width, width),
-        )
-        self.forward_map = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, queries: Tensor, tokens: Tensor, visible: Tensor) -> Tensor:
-        """Return (B, T_q, d) for queries (B, T_q, d) that may see `tokens` (B, T, d) where `visible` holds."""
-        query = self._heads(self.query(self.norm_attention(queries)))
-        key, value = (self._heads(part) for part in self.key_value(self.norm_attention(tokens)).chunk(2, dim=-1))
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        queries = queries + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
-        return queries + self.dropout(self.forward_map(self.norm_forward(queries)))
-
-    def _heads(self, vectors: Tensor) -> Tensor:
-        return vectors.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+from hsrl_agent.encoder import SASRec
 
 
 class HierarchicalPolicyNetwork(nn.Module):
@@ -185,9 +106,9 @@ class HSRLNetwork(nn.Module):
 
     def item_scores(self, plan: Plan) -> Tensor:
         """Return sum_l log p(z_l(i) | c_{l-1}) for every item, (B, N); -inf where it is not live (eq. 14)."""
-        per_level = (log_p[:, self.codes[:, level].clamp(min=0)] for level, log_p in enumerate(plan.log_probs))
-        scores = torch.stack(list(per_level)).sum(0)
-        return scores.masked_fill(~self.is_live, -torch.inf)
+        tokens = self.codes.clamp(min=0).unbind(1)  # L of (N,)
+        first, *others = (log_p.index_select(1, token) for log_p, token in zip(plan.log_probs, tokens, strict=True))
+        return sum(others, first).masked_fill(~self.is_live, -torch.inf)
 
 
 class ItemNetwork(nn.Module):

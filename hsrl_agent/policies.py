@@ -13,7 +13,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.networks import HSRLNetwork, ItemNetwork, Plan, SASRec
+from hsrl_agent.encoder import SASRec
+from hsrl_agent.networks import HSRLNetwork, ItemNetwork, Plan
 from hsrl_gym.actions import SlateSpace
 from hsrl_gym.codebook import Codebook
 from hsrl_gym.errors import HsrlError
@@ -123,7 +124,7 @@ class SlatePolicy(ActorCriticPolicy):
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions (B, n), values (B,) and log-likelihoods (B,)."""
         distribution, values = self.score(obs)
-        items = distribution.mode(self.slate_size) if deterministic else distribution.sample(self.slate_size)
+        items = self._draw(distribution, deterministic)
         return self.to_actions(items), values, distribution.log_prob(items)
 
     def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -136,7 +137,17 @@ class SlatePolicy(ActorCriticPolicy):
         return self.score(obs)[1].unsqueeze(1)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        return self.forward(observation, deterministic)[0]
+        return self.to_actions(self._draw(self.score(observation)[0], deterministic))
+
+    def _draw(self, distribution: SlateDistribution, deterministic: bool) -> Tensor:
+        return distribution.mode(self.slate_size) if deterministic else distribution.sample(self.slate_size)
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch dropout on or off; without dropout nothing below depends on the mode, and SB3 switches every step."""
+        if self.dropout:
+            super().set_training_mode(mode)
+        else:
+            self.training = mode
 
 
 class HSRLPolicy(SlatePolicy):
@@ -179,10 +190,28 @@ class HSRLPolicy(SlatePolicy):
             self.hierarchical,
             self.multi_level_critic,
         )
-        self.target_network = copy.deepcopy(self.network).requires_grad_(False)
+        self.target_network = copy.deepcopy(self.network).requires_grad_(False).eval()
+        # Listed once: to walk through the modules takes longer than to move the weights.
+        self._moving: tuple[list[Tensor], list[Tensor]] = (
+            list(self.target_network.parameters()),
+            list(self.network.parameters()),
+        )
         # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
         codes = torch.as_tensor(self.codebook.codes).long()
         self.register_buffer("item_of_code", self._lookup(codes), persistent=False)
+
+    def train(self, mode: bool = True) -> HSRLPolicy:
+        """Switch dropout on or off, but for the target network, whose values are always without."""
+        super().train(mode)
+        self.target_network.eval()
+        return self
+
+    @torch.no_grad()
+    def follow(self, tau: float) -> None:
+        """Move the target network the share `tau` of the way to the network (Polyak averaging)."""
+        target, network = self._moving
+        torch._foreach_mul_(target, 1.0 - tau)
+        torch._foreach_add_(target, network, alpha=tau)
 
     def _radix(self) -> list[int]:
         radix = [1]

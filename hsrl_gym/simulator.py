@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_USERS_AT_ONCE = 128  # on a CPU: what they need stays in its caches
+_PAIRS_AT_ONCE = 300_000  # of items, on a CPU: their scores stay in its caches
 _LARGEST_SCORE = 75.0  # of the self-attention; exp of more would come near the end of float32
 _NEVER = -87.0  # the score of padding: exp of it is next to nothing, but not yet denormal, which is slow
 
@@ -221,11 +221,16 @@ class PreparedUsers:
         length = (history > 0).sum(1)
         if history.device.type != "cpu":
             return self._respond(user, history, length, slate)
-        if len(user) <= _USERS_AT_ONCE:
-            return self._respond(user, _last(history, int(length.max())), length, slate)
+        longest = max(int(length.max()), 1)
+        if len(user) * longest**2 <= _PAIRS_AT_ONCE:
+            return self._respond(user, history[:, -longest:], length, slate)
         probability = torch.empty(slate.shape)
-        for rows in length.argsort().split(_USERS_AT_ONCE):
-            recent = _last(history, int(length[rows[-1]])).index_select(0, rows)
+        ordered, order = length.sort()
+        while len(order):
+            longest = max(int(ordered[-1]), 1)
+            n_rest = max(len(order) - max(_PAIRS_AT_ONCE // longest**2, 1), 0)
+            rows, order, ordered = order[n_rest:], order[:n_rest], ordered[:n_rest]
+            recent = history[:, -longest:].index_select(0, rows)
             probability[rows] = self._respond(user[rows], recent, length[rows], slate[rows])
         return probability
 
@@ -233,11 +238,6 @@ class PreparedUsers:
         users = self.users.index_select(0, user), self.queries.index_select(0, user)
         affinity = self.model.affinity(self.tables, users, history, length, slate)
         return torch.sigmoid(affinity).mul_(self.span).add_(self.lowest)
-
-
-def _last(history: Tensor, length: int) -> Tensor:
-    """Return the last `length` columns of history (B, H), and one at least."""
-    return history[:, history.shape[1] - max(length, 1) :]
 
 
 def _weights(layer: nn.Module) -> tuple[Tensor, Tensor]:

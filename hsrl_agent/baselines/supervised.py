@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsrl_agent.baselines.simple import item_space
-from hsrl_agent.networks import ItemNetwork, SASRec
+from hsrl_agent.encoder import SASRec
+from hsrl_agent.networks import ItemNetwork
 from hsrl_gym.errors import HsrlError
 
 

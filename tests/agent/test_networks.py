@@ -6,13 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hsrl_agent.networks import (
-    HierarchicalPolicyNetwork,
-    HSRLNetwork,
-    ItemNetwork,
-    MultiLevelCritic,
-    SASRec,
-)
+from hsrl_agent.encoder import SASRec
+from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, ItemNetwork, MultiLevelCritic
 
 
 def encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:
@@ -20,48 +15,6 @@ def encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:
     features = torch.randn(n_items + 1, 3)
     features[0] = 0.0
     return SASRec(features, n_profile=2, history_length=5, width=8, n_layers=2, n_heads=2, dropout=dropout)
-
-
-def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
-    net = encoder()
-    profile = torch.randn(2, 2)
-    history = torch.tensor([[0, 0, 1, 2, 3], [0, 0, 0, 0, 0]])
-    base = net(profile, history)
-    assert base.shape == (2, 8)
-    assert torch.isfinite(base).all()
-    with torch.no_grad():
-        net.item_free.weight[0] = 100.0  # whatever padding is looked up as must not be seen
-    torch.testing.assert_close(net(profile, history), base)
-    swapped = net(profile, torch.tensor([[0, 0, 2, 1, 3], [0, 0, 0, 0, 0]]))
-    assert not torch.allclose(swapped[0], base[0])  # SASRec has positions
-
-
-def test_encoder_gives_the_same_alone_and_in_a_batch_with_longer_histories() -> None:
-    net = encoder()
-    profile = torch.randn(3, 2)
-    history = torch.tensor([[0, 0, 0, 0, 4], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]])
-    together = net(profile, history)
-    for row in range(3):
-        torch.testing.assert_close(net(profile[row : row + 1], history[row : row + 1])[0], together[row])
-
-
-def test_encoder_sees_profile_and_features() -> None:
-    net = encoder()
-    history = torch.tensor([[0, 0, 0, 1, 2]])
-    one, other = net(torch.tensor([[0.0, 1.0]]), history), net(torch.tensor([[1.0, 0.0]]), history)
-    assert not torch.allclose(one, other)  # eq. 10 takes the state as well as the history
-    with torch.no_grad():
-        net.item_features[2] += 1.0
-    assert not torch.allclose(net(torch.tensor([[0.0, 1.0]]), history), one)
-
-
-def test_last_layer_with_one_query_equals_the_last_row_of_all_queries() -> None:
-    net = encoder()
-    block = net.blocks[-1]
-    tokens = torch.randn(3, 6, 8)
-    visible = torch.ones(6, 6, dtype=torch.bool).tril()
-    everything = block(tokens, tokens, visible)
-    torch.testing.assert_close(block(tokens[:, -1:], tokens, visible[-1:]), everything[:, -1:])
 
 
 def test_policy_by_hand() -> None:

@@ -1,0 +1,102 @@
+"""SASRec: what it sees and does not see, and that the fast form says what the plain one says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from hsrl_agent.encoder import SASRec
+
+
+def encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:
+    torch.manual_seed(0)
+    features = torch.randn(n_items + 1, 3)
+    features[0] = 0.0
+    return SASRec(features, n_profile=2, history_length=5, width=8, n_layers=2, n_heads=2, dropout=dropout)
+
+
+def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
+    net = encoder()
+    profile = torch.randn(2, 2)
+    history = torch.tensor([[0, 0, 1, 2, 3], [0, 0, 0, 0, 0]])
+    base = net(profile, history)
+    assert base.shape == (2, 8)
+    assert torch.isfinite(base).all()
+    with torch.no_grad():
+        net.item_free.weight[0] = 100.0  # whatever padding is looked up as must not be seen
+    torch.testing.assert_close(net(profile, history), base)
+    swapped = net(profile, torch.tensor([[0, 0, 2, 1, 3], [0, 0, 0, 0, 0]]))
+    assert not torch.allclose(swapped[0], base[0])  # SASRec has positions
+
+
+def test_encoder_gives_the_same_alone_and_in_a_batch_with_longer_histories() -> None:
+    net = encoder()
+    profile = torch.randn(3, 2)
+    history = torch.tensor([[0, 0, 0, 0, 4], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]])
+    together = net(profile, history)
+    for row in range(3):
+        torch.testing.assert_close(net(profile[row : row + 1], history[row : row + 1])[0], together[row])
+
+
+def test_encoder_sees_profile_and_features() -> None:
+    net = encoder()
+    history = torch.tensor([[0, 0, 0, 1, 2]])
+    one, other = net(torch.tensor([[0.0, 1.0]]), history), net(torch.tensor([[1.0, 0.0]]), history)
+    assert not torch.allclose(one, other)  # eq. 10 takes the state as well as the history
+    with torch.no_grad():
+        net.item_features[2] += 1.0
+    assert not torch.allclose(net(torch.tensor([[0.0, 1.0]]), history), one)
+
+
+def plain(net: SASRec, profile: Tensor, history: Tensor) -> Tensor:
+    """SASRec as it is written down, one user at a time and without padding: all layers for all tokens."""
+    states = []
+    for person, row in zip(profile, history, strict=True):
+        items = net.item_map(net.item_features) + net.item_free.weight
+        tokens = torch.cat([items[row[row > 0]], net.profile_map(person).unsqueeze(0)])
+        tokens = tokens + net.position[-len(tokens) :]
+        future = torch.ones(len(tokens), len(tokens), dtype=torch.bool).triu(1)
+        for block in net.blocks:
+            normed = block.norm_attention(tokens)
+            parts = (block.query(normed), *block.key_value(normed).chunk(2, dim=1))
+            query, key, value = (part.unflatten(1, (block.n_heads, -1)).transpose(0, 1) for part in parts)
+            score = query @ key.transpose(1, 2) / query.shape[2] ** 0.5
+            weight = score.masked_fill(future, -torch.inf).softmax(2)
+            tokens = tokens + block.out((weight @ value).transpose(0, 1).flatten(1))
+            tokens = tokens + block.forward_map(block.norm_forward(tokens))
+        states.append(net.norm(tokens[-1]))
+    return torch.stack(states)
+
+
+@pytest.mark.parametrize("n_users", [1, 7, 16, 50])
+@pytest.mark.parametrize("lengths", ["any", "full", "empty"])
+def test_the_fast_form_says_what_the_plain_one_says(n_users: int, lengths: str) -> None:
+    torch.manual_seed(1)
+    net = SASRec(torch.randn(31, 4), n_profile=3, history_length=20, width=16, n_layers=3, n_heads=4)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    profile, history = torch.randn(n_users, 3), torch.randint(1, 31, (n_users, 20))
+    length = {"any": torch.randint(0, 21, (n_users, 1)), "full": torch.tensor(20), "empty": torch.tensor(0)}[lengths]
+    history = history * (torch.arange(20) >= 20 - length)
+    got, expected = net(profile, history), plain(net, profile, history)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+    direction = torch.randn_like(got)
+    weights = dict(net.named_parameters())
+    mine, theirs = (
+        torch.autograd.grad((state * direction).sum(), list(weights.values()), allow_unused=True)
+        for state in (got, expected)
+    )
+    for name, one, other in zip(weights, mine, theirs, strict=True):
+        if one is not None and other is not None:
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_another_device_than_the_cpu_gets_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU computes, all users as wide as the history, is the same: checked here with one group on the CPU."""
+    net, profile = encoder(), torch.randn(9, 2)
+    history = torch.randint(1, 7, (9, 5)) * (torch.arange(5) >= torch.randint(0, 6, (9, 1)))
+    grouped = net(profile, history)
+    monkeypatch.setattr(SASRec, "_bounds", staticmethod(lambda length, width, on_cpu: [(0, len(length), width)]))
+    torch.testing.assert_close(net(profile, history), grouped)
