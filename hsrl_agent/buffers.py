@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.buffers import DictReplayBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
 from hsrl_gym.actions import SlateSpace
@@ -35,10 +35,14 @@ class SlateSamples(NamedTuple):
 
 
 class SlateReplayBuffer(DictReplayBuffer):
-    """SB3's dict replay buffer with two more columns, filled from `info["slate"]` and `info["clicks"]`.
+    """A replay buffer of ids as tensors on the device of the agent, filled from `info["slate"]` and `info["clicks"]`.
 
     The slate that was shown, not the action, is what clicks belong to; behavioral cloning (eq. 24) and credit per
-    item need both.
+    item need both, and nothing needs the action. SB3's own buffer keeps arrays in the host's memory, which every
+    sample would have to cross from.
+
+    Attributes:
+        columns: (size, n_envs, ..) tensors by name; those of the next observation begin with `next_`.
     """
 
     def __init__(
@@ -46,14 +50,32 @@ class SlateReplayBuffer(DictReplayBuffer):
         buffer_size: int,
         observation_space: spaces.Dict,
         action_space: SlateSpace,
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
         seed: int | None = None,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(buffer_size, observation_space, action_space, **kwargs)
+        super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)  # no arrays
+        if optimize_memory_usage:
+            raise HsrlError("got optimize_memory_usage=True, expected False: observations are ids, and small already.")
+        self.buffer_size = max(buffer_size // n_envs, 1)  # vector steps
         self.generator = np.random.default_rng(seed)
-        shape = (self.buffer_size, self.n_envs, action_space.slate_size)
-        self.slates = np.zeros(shape, dtype=np.int32)
-        self.clicks = np.zeros(shape, dtype=np.uint8)
+        self.optimize_memory_usage, self.handle_timeout_termination = False, handle_timeout_termination
+        kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+            "slate": ((action_space.slate_size,), torch.int32),
+            "clicks": ((action_space.slate_size,), torch.uint8),
+            "reward": ((), torch.float32),
+            "terminated": ((), torch.float32),
+        }
+        for name, space in observation_space.items():
+            assert space.shape is not None
+            dtype = torch.int32 if np.issubdtype(space.dtype, np.integer) else torch.float32
+            kinds[name] = kinds[f"next_{name}"] = (space.shape, dtype)
+        self.columns = {
+            name: torch.zeros((self.buffer_size, n_envs, *shape), dtype=dtype, device=self.device)
+            for name, (shape, dtype) in kinds.items()
+        }
 
     def add(  # type: ignore[override]
         self,
@@ -73,25 +95,33 @@ class SlateReplayBuffer(DictReplayBuffer):
             raise HsrlError(
                 f"got info with {sorted(infos[0])}, expected `slate` and `clicks`; is this an hsrl_gym environment?"
             )
-        self.slates[self.pos] = [info["slate"] for info in infos]
-        self.clicks[self.pos] = [info["clicks"] for info in infos]
-        super().add(obs, next_obs, action, reward, done, infos)
+        cut = [self.handle_timeout_termination and info.get("TimeLimit.truncated", False) for info in infos]
+        row = {
+            **obs,
+            **{f"next_{name}": values for name, values in next_obs.items()},
+            "slate": np.stack([info["slate"] for info in infos]),
+            "clicks": np.stack([info["clicks"] for info in infos]),
+            "reward": reward,
+            "terminated": np.asarray(done, dtype=bool) & ~np.array(cut),
+        }
+        for name, column in self.columns.items():
+            column[self.pos] = torch.as_tensor(row[name])
+        self.pos += 1
+        if self.pos == self.buffer_size:
+            self.full, self.pos = True, 0
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> SlateSamples:  # type: ignore[override]
         """Return `batch_size` transitions drawn uniformly with replacement."""
         rows = self.generator.integers(self.buffer_size if self.full else self.pos, size=batch_size)
-        return self._get_samples(rows, env)
-
-    def _get_samples(self, batch_inds: NDArray[np.intp], env: VecNormalize | None = None) -> SlateSamples:  # type: ignore[override]
-        who = self.generator.integers(self.n_envs, size=len(batch_inds))
-        at = (batch_inds, who)
+        who = self.generator.integers(self.n_envs, size=batch_size)
+        at = torch.as_tensor(rows * self.n_envs + who, device=self.device)
+        drawn = {name: column.flatten(0, 1).index_select(0, at) for name, column in self.columns.items()}
+        names = list(self.observation_space)
         return SlateSamples(
-            observations={name: self.to_torch(values[at], copy=False) for name, values in self.observations.items()},
-            next_observations={
-                name: self.to_torch(values[at], copy=False) for name, values in self.next_observations.items()
-            },
-            slates=self.to_torch(self.slates[at], copy=False).long(),
-            clicks=self.to_torch(self.clicks[at], copy=False).float(),
-            rewards=self.to_torch(self.rewards[at], copy=False).float(),
-            terminated=self.to_torch(self.dones[at] * (1.0 - self.timeouts[at]), copy=False).float(),
+            observations={name: drawn[name] for name in names},
+            next_observations={name: drawn[f"next_{name}"] for name in names},
+            slates=drawn["slate"].long(),
+            clicks=drawn["clicks"].float(),
+            rewards=drawn["reward"],
+            terminated=drawn["terminated"],
         )

@@ -14,6 +14,7 @@ from hsrl_gym.codebook import Codebook
 from hsrl_gym.errors import HsrlError
 
 HYPER_WIDTH = 32
+_MARKS_AT_ONCE = 1 << 26  # bytes, to note which items a slate has
 
 
 class SlateSpace(spaces.MultiDiscrete):
@@ -90,6 +91,7 @@ class _Discrete(ActionMode):
     def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
         super().__init__(codebook, slate_size, device)
         self._trie = codebook.trie(slate_size)
+        self.n_items = len(codebook.codes) - 1
         self._leaf_items = torch.as_tensor(self._trie.leaf_items, device=device).long()
 
     def _check_values(self, actions: NDArray[Any]) -> None:
@@ -125,7 +127,7 @@ class SidSlate(_Discrete):
         node = self._children[0].take(tokens[:, :, 0])
         for level, children in enumerate(self._children[1:], start=1):
             node = children.take(node + tokens[:, :, level])
-        return without_repeats(self._leaf_items, node)
+        return without_repeats(self._leaf_items, node, self.n_items)
 
     def masks(self) -> NDArray[np.bool_]:
         """A token is open where some live item has it at its level; what the prefix excludes, the walk resolves."""
@@ -145,7 +147,7 @@ class ItemSlate(_Discrete):
         items = actions.long() + 1
         leaf = self._leaf_of_item.take(items)
         items = torch.where(leaf >= 0, items, self._leaf_items[0, 0])
-        return without_repeats(self._leaf_items, leaf.clamp(min=0), items)
+        return without_repeats(self._leaf_items, leaf.clamp(min=0), self.n_items, items)
 
     def masks(self) -> NDArray[np.bool_]:
         """An item is open where it is live."""
@@ -191,7 +193,7 @@ def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.flo
     return (vectors / np.maximum(norms, 1e-8)).astype(np.float32)
 
 
-def without_repeats(options: Tensor, leaf: Tensor, first: Tensor | None = None) -> Tensor:
+def without_repeats(options: Tensor, leaf: Tensor, n_items: int, first: Tensor | None = None) -> Tensor:
     """Return slates (B, K) in which no item stands twice.
 
     Slot by slot takes its first choice that no earlier slot has: the j-th use of one leaf takes the j-th item of its
@@ -200,6 +202,7 @@ def without_repeats(options: Tensor, leaf: Tensor, first: Tensor | None = None) 
     Args:
         options: (n_leaves, W) item ids in falling preference, W >= K or all live items.
         leaf: (B, K) rows of `options`.
+        n_items: N, the largest id.
         first: (B, K) what a slot prefers to all of them; None for the first option.
     """
     slate = options[:, 0].take(leaf) if first is None else first
@@ -209,13 +212,15 @@ def without_repeats(options: Tensor, leaf: Tensor, first: Tensor | None = None) 
     rows = repeats.nonzero().squeeze(1) if slate.device.type == "cpu" else torch.arange(len(slate), device=slate.device)
     if not len(rows):
         return slate
-    chosen, choices = slate[rows], options[leaf[rows]]  # (R, K), (R, K, W)
-    if first is not None:
-        choices = torch.cat([chosen.unsqueeze(2), choices], dim=2)
-    repeated = (chosen.unsqueeze(1) == chosen.unsqueeze(2)).tril(-1).any(2)  # (R, K)
-    first_repeat = int(repeated.any(0).to(torch.uint8).argmax()) if slate.device.type == "cpu" else 1
-    for slot in range(first_repeat, slate.shape[1]):
-        taken = (choices[:, slot].unsqueeze(2) == chosen[:, None, :slot]).any(2)
-        first_free = taken.to(torch.uint8).argmin(1, keepdim=True)
-        chosen[:, slot] = choices[:, slot].gather(1, first_free).squeeze(1)
-    return slate.index_copy(0, rows, chosen)
+    slate = slate.clone()
+    for part in rows.split(max(_MARKS_AT_ONCE // n_items, 1)):
+        chosen, choices = slate[part], options[leaf[part]]  # (R, K), (R, K, W)
+        if first is not None:
+            choices = torch.cat([chosen.unsqueeze(2), choices], dim=2)
+        taken = torch.zeros(len(part), n_items + 1, dtype=torch.uint8, device=slate.device)
+        for slot, wishes in enumerate(choices.unbind(1)):
+            item = wishes.gather(1, taken.gather(1, wishes).argmin(1, keepdim=True))  # the first that is not taken
+            taken.scatter_(1, item, 1)
+            chosen[:, slot] = item.squeeze(1)
+        slate[part] = chosen
+    return slate

@@ -274,9 +274,9 @@ def test_without_repeats_by_hand() -> None:
     )
     before = choices.clone()
     options, leaf = choices.flatten(0, 1), torch.arange(9).view(3, 3)
-    assert without_repeats(options, leaf).tolist() == [[1, 2, 3], [1, 4, 7], [1, 4, 6]]
+    assert without_repeats(options, leaf, 9).tolist() == [[1, 2, 3], [1, 4, 7], [1, 4, 6]]
     first = torch.tensor([[3, 3, 3], [2, 4, 8], [9, 9, 8]])
-    assert without_repeats(options, leaf, first).tolist() == [[3, 1, 2], [2, 4, 8], [9, 1, 8]]
+    assert without_repeats(options, leaf, 9, first).tolist() == [[3, 1, 2], [2, 4, 8], [9, 1, 8]]
     assert torch.equal(choices, before)
 
 
@@ -294,7 +294,7 @@ def test_without_repeats_is_greedy(data: st.DataObject, slate_size: int, spare: 
         expected.append(slate)
     options = torch.tensor(choices)
     leaf = torch.arange(n_rows * slate_size).view(n_rows, slate_size)
-    assert without_repeats(options.flatten(0, 1), leaf).tolist() == expected
+    assert without_repeats(options.flatten(0, 1), leaf, 9).tolist() == expected
     # The first choice may come apart from the others.
     rest = torch.cat([options[:, :, 1:], options[:, :, :1]], dim=2).flatten(0, 1)
-    assert without_repeats(rest, leaf, options[:, :, 0]).tolist() == expected
+    assert without_repeats(rest, leaf, 9, options[:, :, 0]).tolist() == expected

@@ -76,11 +76,21 @@ def test_ids_are_kept_small(toy_world: Bundle) -> None:
     """100,000 transitions of the paper's shape (H 50, P 42, K 9, L 3) stay below 100 MB."""
     env = make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world)
     buffer = SlateReplayBuffer(2000, env.observation_space, env.action_space, device="cpu", n_envs=2)
-    assert buffer.observations["history"].dtype == np.int32
-    n_bytes_of_history = 2 * 50 * buffer.observations["history"].itemsize
-    n_bytes_of_profile = 2 * 42 * buffer.observations["profile"].itemsize
-    n_bytes_of_slate = 9 * (buffer.slates.itemsize + buffer.clicks.itemsize) + 27 * buffer.actions.itemsize
-    assert 100_000 * (n_bytes_of_history + n_bytes_of_profile + n_bytes_of_slate + 12) < 110e6
+    assert buffer.columns["history"].dtype == torch.int32
+    paper = {"history": 50, "next_history": 50, "profile": 42, "next_profile": 42, "slate": 9, "clicks": 9}
+    n_bytes = sum(column.element_size() * paper.get(name, 1) for name, column in buffer.columns.items())
+    assert 100_000 * n_bytes < 100e6
+
+
+def test_the_oldest_steps_are_overwritten(toy_world: Bundle) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 2, seed=0, bundle=toy_world)
+    buffer = SlateReplayBuffer(6, env.observation_space, env.action_space, device="cpu", n_envs=2)
+    observation = env.reset()
+    info = {"slate": np.array([1, 2]), "clicks": np.array([1, 0])}
+    for step in range(5):
+        buffer.add(observation, observation, np.zeros((2, 4)), np.full(2, float(step)), np.zeros(2), [info, info])
+        assert buffer.size() == min(step + 1, 3)
+    assert sorted(buffer.sample(200).rewards.unique().tolist()) == [2.0, 3.0, 4.0]
 
 
 def test_same_seed_same_samples(toy_world: Bundle) -> None:
