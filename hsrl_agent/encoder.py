@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SMALLEST_GROUP = 8  # users of about the same length of history, on a CPU
+_SMALLEST_GROUP = 16  # users of about the same length of history, on a CPU
 _UNSEEN = -1e9  # added to the score of what must not be seen; finite, for padding sees nothing at all
 
 

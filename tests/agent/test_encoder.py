@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from plain import plain_encoder
 
 from hsrl_agent.encoder import SASRec
 
@@ -49,26 +49,6 @@ def test_encoder_sees_profile_and_features() -> None:
     assert not torch.allclose(net(torch.tensor([[0.0, 1.0]]), history), one)
 
 
-def plain(net: SASRec, profile: Tensor, history: Tensor) -> Tensor:
-    """SASRec as it is written down, one user at a time and without padding: all layers for all tokens."""
-    states = []
-    for person, row in zip(profile, history, strict=True):
-        items = net.item_map(net.item_features) + net.item_free.weight
-        tokens = torch.cat([items[row[row > 0]], net.profile_map(person).unsqueeze(0)])
-        tokens = tokens + net.position[-len(tokens) :]
-        future = torch.ones(len(tokens), len(tokens), dtype=torch.bool).triu(1)
-        for block in net.blocks:
-            normed = block.norm_attention(tokens)
-            parts = (block.query(normed), *block.key_value(normed).chunk(2, dim=1))
-            query, key, value = (part.unflatten(1, (block.n_heads, -1)).transpose(0, 1) for part in parts)
-            score = query @ key.transpose(1, 2) / query.shape[2] ** 0.5
-            weight = score.masked_fill(future, -torch.inf).softmax(2)
-            tokens = tokens + block.out((weight @ value).transpose(0, 1).flatten(1))
-            tokens = tokens + block.forward_map(block.norm_forward(tokens))
-        states.append(net.norm(tokens[-1]))
-    return torch.stack(states)
-
-
 @pytest.mark.parametrize("n_users", [1, 7, 16, 50])
 @pytest.mark.parametrize("lengths", ["any", "full", "empty"])
 def test_the_fast_form_says_what_the_plain_one_says(n_users: int, lengths: str) -> None:
@@ -80,7 +60,7 @@ def test_the_fast_form_says_what_the_plain_one_says(n_users: int, lengths: str) 
     profile, history = torch.randn(n_users, 3), torch.randint(1, 31, (n_users, 20))
     length = {"any": torch.randint(0, 21, (n_users, 1)), "full": torch.tensor(20), "empty": torch.tensor(0)}[lengths]
     history = history * (torch.arange(20) >= 20 - length)
-    got, expected = net(profile, history), plain(net, profile, history)
+    got, expected = net(profile, history), plain_encoder(net, profile, history)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
     direction = torch.randn_like(got)
     weights = dict(net.named_parameters())
