@@ -139,7 +139,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     """Return iterations a second of a method: a vector step and an update each, as `learn` does them."""
     agent = _learner(request)
     n_envs, per_round = request["n_envs"], 10
-    agent.learn(n_envs * 40, reset_num_timesteps=False)  # fills the buffer of fresh steps
+    agent.learn(n_envs * 80, reset_num_timesteps=False)  # past the steps before the first update of any method
     taken = rounds(lambda: agent.learn(n_envs * per_round, reset_num_timesteps=False), request["seconds"])
     return {"iterations": summary(taken, per_round)}
 

@@ -90,9 +90,11 @@ def measure(request: Result, threads: int, checkout: Path | None = None) -> Resu
 def in_turn(request: Result, threads: int, against: Path | None) -> Result:
     """Return the best of some rounds here, and with another checkout the best there and the median ratio."""
     here, there = [], []
-    for _ in range(N_ROUNDS):
+    for round_ in range(N_ROUNDS):
+        if against is not None and round_ % 2:  # neither always goes first
+            there.append(measure(request, threads, against))
         here.append(measure(request, threads))
-        if against is not None:
+        if against is not None and not round_ % 2:
             there.append(measure(request, threads, against))
     result: Result = {"threads": threads, "request": request, "here": _best(here)}
     if there:

@@ -72,10 +72,25 @@ class SlateReplayBuffer(DictReplayBuffer):
             assert space.shape is not None
             dtype = torch.int32 if np.issubdtype(space.dtype, np.integer) else torch.float32
             kinds[name] = kinds[f"next_{name}"] = (space.shape, dtype)
-        self.columns = {
+        self.columns: dict[str, torch.Tensor] = {
             name: torch.zeros((self.buffer_size, n_envs, *shape), dtype=dtype, device=self.device)
             for name, (shape, dtype) in kinds.items()
         }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the columns are; they move with it, which is how SB3 moves a buffer that was loaded."""
+        return self._device
+
+    @device.setter
+    def device(self, device: torch.device) -> None:
+        self._device = device
+        self.columns = {name: column.to(device) for name, column in getattr(self, "columns", {}).items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is saved: the columns in the host's memory, to be read on any machine."""
+        columns = {name: column.cpu() for name, column in self.columns.items()}
+        return {**self.__dict__, "columns": columns, "_device": torch.device("cpu")}
 
     def add(  # type: ignore[override]
         self,

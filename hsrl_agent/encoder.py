@@ -40,8 +40,8 @@ class SASRec(nn.Module):
     has seen both, and a user without history needs no special case. Items are looked up from ids: a map of their
     features plus a free vector.
 
-    Padding is skipped: users are put into a few groups of about the same length, and each group is as wide as its
-    longest history. All that is done token by token is done for all groups at once.
+    Padding is skipped, and draws no dropout: users are put into a few groups of about the same length, and each group
+    is as wide as its longest history. All that is done token by token is done for all groups at once.
     """
 
     causal: Tensor

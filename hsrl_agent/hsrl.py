@@ -178,7 +178,7 @@ class HSRL(OffPolicyAlgorithm):
         """Do `gradient_steps` joint updates (eq. 26), each followed by a step of the target network."""
         self._update_learning_rate(self.policy.optimizer)
         self.policy.set_training_mode(True)
-        parameters = self.policy.optimizer.param_groups[0]["params"]
+        parameters = [weight for group in self.policy.optimizer.param_groups for weight in group["params"]]
         for _ in range(gradient_steps):
             losses = self.losses(self.replay_buffer.sample(batch_size))
             regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning

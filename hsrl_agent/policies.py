@@ -85,6 +85,8 @@ class SlatePolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         self._build_network()
+        # Without such layers nothing depends on the mode, and SB3 switches it twice a step.
+        self._has_modes = any(_depends_on_mode(module) for module in self.modules())
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if issubclass(self.optimizer_class, torch.optim.Adam):
             self.optimizer_kwargs = {"fused": True, **self.optimizer_kwargs}  # one kernel, not four a parameter
@@ -143,11 +145,17 @@ class SlatePolicy(ActorCriticPolicy):
         return distribution.mode(self.slate_size) if deterministic else distribution.sample(self.slate_size)
 
     def set_training_mode(self, mode: bool) -> None:
-        """Switch dropout on or off; without dropout nothing below depends on the mode, and SB3 switches every step."""
-        if self.dropout:
+        """Switch dropout on or off."""
+        if self._has_modes:
             super().set_training_mode(mode)
         else:
             self.training = mode
+
+
+def _depends_on_mode(module: torch.nn.Module) -> bool:
+    if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, torch.nn.modules.batchnorm._NormBase)
 
 
 class HSRLPolicy(SlatePolicy):
@@ -191,11 +199,7 @@ class HSRLPolicy(SlatePolicy):
             self.multi_level_critic,
         )
         self.target_network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        # Listed once: to walk through the modules takes longer than to move the weights.
-        self._moving: tuple[list[Tensor], list[Tensor]] = (
-            list(self.target_network.parameters()),
-            list(self.network.parameters()),
-        )
+        self._list_weights()
         # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
         codes = torch.as_tensor(self.codebook.codes).long()
         self.register_buffer("item_of_code", self._lookup(codes), persistent=False)
@@ -206,12 +210,19 @@ class HSRLPolicy(SlatePolicy):
         self.target_network.eval()
         return self
 
+    def _list_weights(self) -> None:
+        self._weights: list[Tensor] = list(self.network.parameters())
+        self._target_weights: list[Tensor] = list(self.target_network.parameters())
+
     @torch.no_grad()
     def follow(self, tau: float) -> None:
         """Move the target network the share `tau` of the way to the network (Polyak averaging)."""
-        target, network = self._moving
-        torch._foreach_mul_(target, 1.0 - tau)
-        torch._foreach_add_(target, network, alpha=tau)
+        # Listed once, for to walk through the modules takes longer than to move the weights; anew if they were put in
+        # others' places (`load_state_dict(.., assign=True)`).
+        if self._weights[0] is not next(self.network.parameters()):
+            self._list_weights()
+        torch._foreach_mul_(self._target_weights, 1.0 - tau)
+        torch._foreach_add_(self._target_weights, self._weights, alpha=tau)
 
     def _radix(self) -> list[int]:
         radix = [1]

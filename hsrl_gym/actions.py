@@ -14,7 +14,8 @@ from hsrl_gym.codebook import Codebook
 from hsrl_gym.errors import HsrlError
 
 HYPER_WIDTH = 32
-_MARKS_AT_ONCE = 1 << 26  # bytes, to note which items a slate has
+_BYTES_AT_ONCE = {"cpu": 1 << 24}  # to note which items a slate has, and what it might have instead
+_BYTES_ELSEWHERE = 1 << 30
 
 
 class SlateSpace(spaces.MultiDiscrete):
@@ -213,14 +214,17 @@ def without_repeats(options: Tensor, leaf: Tensor, n_items: int, first: Tensor |
     if not len(rows):
         return slate
     slate = slate.clone()
-    for part in rows.split(max(_MARKS_AT_ONCE // n_items, 1)):
-        chosen, choices = slate[part], options[leaf[part]]  # (R, K), (R, K, W)
+    n_bytes = max(n_items, leaf.shape[1] * (options.shape[1] + 1) * 8)  # of a row
+    n_at_once = min(max(_BYTES_AT_ONCE.get(slate.device.type, _BYTES_ELSEWHERE) // n_bytes, 1), len(rows))
+    marks = torch.zeros(n_at_once, n_items + 1, dtype=torch.uint8, device=slate.device)
+    for part in rows.split(n_at_once):
+        chosen, choices, taken = slate[part], options[leaf[part]], marks[: len(part)]  # (R, K), (R, K, W), (R, N + 1)
         if first is not None:
             choices = torch.cat([chosen.unsqueeze(2), choices], dim=2)
-        taken = torch.zeros(len(part), n_items + 1, dtype=torch.uint8, device=slate.device)
         for slot, wishes in enumerate(choices.unbind(1)):
             item = wishes.gather(1, taken.gather(1, wishes).argmin(1, keepdim=True))  # the first that is not taken
             taken.scatter_(1, item, 1)
             chosen[:, slot] = item.squeeze(1)
         slate[part] = chosen
+        taken.scatter_(1, chosen, 0)  # only these were set
     return slate

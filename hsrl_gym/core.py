@@ -113,6 +113,8 @@ class SlateCore:
 
     def __init__(self, respond: Respond, profiles: Tensor, histories: Tensor, params: SessionParams) -> None:
         """Take how the pool responds, its profiles (M, P) float32 and first histories (M, H), all on one device."""
+        if bool(((histories[:, :-1] > 0) & (histories[:, 1:] == 0)).any()):
+            raise HsrlError("got a history with padding behind an item, expected padding on the left alone.")
         self.respond = respond
         self.profiles = profiles
         self.histories = histories.long()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _PAIRS_AT_ONCE = 300_000  # of items, on a CPU: their scores stay in its caches
+_PAIRS_ELSEWHERE = 200_000_000  # of items: some GB
 _LARGEST_SCORE = 75.0  # of the self-attention; exp of more would come near the end of float32
 _NEVER = -87.0  # the score of padding: exp of it is next to nothing, but not yet denormal, which is slow
 
@@ -187,8 +188,9 @@ class UserResponseModel(nn.Module):
         rows = (history.unsqueeze(1) + first_row.unsqueeze(1)).flatten()
         parts = tables.parts.index_select(0, rows).view(n_users * heads, length, -1)
         asks, answers, items, value = parts.split([width + 1, width + 1, width, width], dim=2)
-        weight = torch.bmm(asks, answers.transpose(1, 2)).exp()  # (B h, T, T); softmax's maximum: see `_bounded`
-        clicked = torch.bmm(weight, value) / weight.sum(2, keepdim=True) + items  # (B h, T, w)
+        weight = torch.bmm(asks, answers.transpose(1, 2)).exp_()  # (B h, T, T); softmax's maximum: see `_bounded`
+        total = weight.sum(2, keepdim=True).clamp(min=1e-34)  # less is padding alone, whose values are zero
+        clicked = torch.bmm(weight, value) / total + items  # (B h, T, w)
         # The score of an item is the sum of its parts' scores. Who has no history gets an average of zeros.
         padding = answers[..., -1].unsqueeze(1)
         score = torch.baddbmm(padding, query.view(-1, heads, width), clicked.transpose(1, 2), beta=10.0)
@@ -219,12 +221,14 @@ class PreparedUsers:
         and not of the padding to the longest, and stays in the caches.
         """
         length = (history > 0).sum(1)
-        if history.device.type != "cpu":
-            return self._respond(user, history, length, slate)
+        if history.device.type != "cpu":  # to see the lengths it would have to stop
+            n_users = max(_PAIRS_ELSEWHERE // history.shape[1] ** 2, 1)
+            parts = zip(*(column.split(n_users) for column in (user, history, length, slate)), strict=True)
+            return torch.cat([self._respond(*part) for part in parts])
         longest = max(int(length.max()), 1)
         if len(user) * longest**2 <= _PAIRS_AT_ONCE:
             return self._respond(user, history[:, -longest:], length, slate)
-        probability = torch.empty(slate.shape)
+        probability = self.users.new_empty(slate.shape)
         ordered, order = length.sort()
         while len(order):
             longest = max(int(ordered[-1]), 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             self._shown = {**_copies(columns), "reward": reward.copy(), "step": after.step.cpu().numpy()}
         done = finished.cpu().numpy()
         if done.any():
-            info["final_obs"] = FinalObservations(done, self.sessions.observe(after))
+            info["final_obs"] = _only(done, self.sessions.observe(after))
             info["_final_obs"] = done
             info["final_info"] = self._with_masks(_copies(columns), done)
             info["_final_info"] = done.copy()
@@ -135,32 +134,14 @@ def _copies(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: values.copy() for name, values in columns.items()}
 
 
-class FinalObservations:
-    """The last observations of users who left: read like Gymnasium's object array, without its loop over users.
+def _only(done: NDArray[np.bool_], observation: Observation) -> NDArray[Any]:
+    """Return (B,) objects: the observation of each environment that is done, None elsewhere (Gymnasium's form).
 
-    An integer gives the observation of that environment, or None where nobody left; anything else that indexes an
-    array (a mask, a slice, a list of integers) gives the array of objects itself, as `numpy.asarray` does.
+    `observation` belongs to nobody else, so views of it will do.
     """
-
-    def __init__(self, done: NDArray[np.bool_], observation: Observation) -> None:
-        """Take who left (B,) and the observations of all environments, arrays (B, ..)."""
-        self._done, self._observation = done.copy(), observation
-
-    def __len__(self) -> int:
-        return len(self._done)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not isinstance(index, (int, np.integer)):
-            return np.asarray(self)[index]
-        if not self._done[index]:
-            return None
-        return {name: values[index] for name, values in self._observation.items()}
-
-    def __iter__(self) -> Iterator[Observation | None]:
-        return (self[index] for index in range(len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        objects = np.full(len(self), None, dtype=object)
-        for index in np.flatnonzero(self._done):
-            objects[index] = self[index]
-        return objects
+    final = np.full(len(done), None, dtype=object)
+    rows = np.flatnonzero(done)
+    names, columns = list(observation), zip(*(values[rows] for values in observation.values()), strict=True)
+    for row, values in zip(rows, columns, strict=True):  # who left, not everybody
+        final[row] = dict(zip(names, values, strict=True))
+    return final

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hsrl_gym import actions
 from hsrl_gym.actions import ACTION_MODES, ActionMode, HyperAction, ItemSlate, SidSlate, item_vectors, without_repeats
 from hsrl_gym.codebook import Codebook, fit_codebook
 from hsrl_gym.errors import HsrlError
@@ -298,3 +299,12 @@ def test_without_repeats_is_greedy(data: st.DataObject, slate_size: int, spare: 
     # The first choice may come apart from the others.
     rest = torch.cat([options[:, :, 1:], options[:, :, :1]], dim=2).flatten(0, 1)
     assert without_repeats(rest, leaf, 9, options[:, :, 0]).tolist() == expected
+
+
+@pytest.mark.parametrize("n_bytes", [1, 200, 1 << 20])
+def test_without_repeats_some_rows_at_a_time(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marks of one part are gone before the next."""
+    monkeypatch.setattr(actions, "_BYTES_AT_ONCE", {"cpu": n_bytes})
+    options = torch.tensor([[1, 2, 3], [3, 1, 2]])
+    leaf = torch.tensor([[0, 0, 0], [1, 1, 0], [0, 1, 0]] * 7)
+    assert without_repeats(options, leaf, 3).tolist() == [[1, 2, 3], [3, 1, 2], [1, 3, 2]] * 7

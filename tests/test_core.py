@@ -311,3 +311,10 @@ def test_one_user_alone_is_a_row_of_many(tiny_bundle: Bundle) -> None:
 def test_params_refuse(params: dict[str, Any], message: str) -> None:
     with pytest.raises(HsrlError, match=message):
         SessionParams(**{"slate_size": 4, **params})
+
+
+def test_padding_behind_an_item_is_refused() -> None:
+    with pytest.raises(
+        HsrlError, match="got a history with padding behind an item, expected padding on the left alone"
+    ):
+        SlateCore(lambda user, history, slate: slate, torch.zeros(1, 2), torch.tensor([[0, 3, 0]]), SessionParams(4))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from plain import plain_logits
 from torch import Tensor
 
-from hsrl_gym.simulator import SimulatorConfig, UserResponseModel, _bounded, _within_bounds
+from hsrl_gym import simulator
+from hsrl_gym.simulator import PreparedUsers, SimulatorConfig, UserResponseModel, _bounded, _within_bounds
 
 N_ITEMS, N_FEATURES, N_PROFILE, LENGTH = 20, 5, 3, 12
 CONFIG = SimulatorConfig(N_ITEMS, N_FEATURES, N_PROFILE, history_length=LENGTH, width=16, n_heads=4, dropout=0.5)
@@ -160,40 +164,6 @@ def test_config_as_plain_numbers() -> None:
 # --- the tables against the plain form
 
 
-def plain_logits(user: UserResponseModel, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
-    """The model as its description has it: project, mask, softmax, project again; one user at a time."""
-    items = user.item_map(user.item_features) + user.item_free.weight
-    heads, width = user.config.n_heads, user.config.width // user.config.n_heads
-    rows = []
-    for one, clicked_ids, shown in zip(profile, history, slate, strict=True):
-        real = items[clicked_ids[clicked_ids > 0]]  # (n, d): no padding at all
-        person = user.profile_map(one)
-
-        def attend(asks: Tensor, answers: Tensor, values: Tensor) -> Tensor:
-            asks, answers, values = (
-                part.unflatten(-1, (heads, width)).transpose(0, 1) for part in (asks, answers, values)
-            )
-            weight = (asks @ answers.transpose(1, 2) / width**0.5).softmax(2)
-            return (weight @ values).transpose(0, 1).flatten(1)
-
-        n = len(real)
-        if n:
-            clicked = attend(user.self_query(real), user.self_key(real), user.self_value(real)) + real
-            query = user.user_query(person).unsqueeze(0)
-            pooled = attend(query, user.user_key(clicked), user.user_value(clicked))[0]
-            mean = real.mean(0)
-        else:
-            pooled = mean = torch.zeros_like(person)
-        amount = torch.tensor([n / user.config.history_length, (n / user.config.history_length) ** 0.5])
-        state = user.user_map(torch.cat([person, pooled, mean, amount])) + person
-        affinity = (
-            user.item_target(items[shown]) @ state + (user.item_bias(items) + user.item_free_bias.weight)[shown, 0]
-        )
-        lowest, highest = 0.5 * torch.sigmoid(user.bounds[0]), 1.0 - 0.5 * torch.sigmoid(-user.bounds[1])
-        rows.append(torch.logit((lowest + (highest - lowest) * torch.sigmoid(affinity)).double()).float())
-    return torch.stack(rows)
-
-
 def random_users(n_users: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return profiles, right-aligned histories of every length with repeats, and slates."""
     generator = torch.Generator().manual_seed(5)
@@ -220,14 +190,26 @@ def test_the_tables_say_what_the_plain_form_says(model: UserResponseModel) -> No
         torch.testing.assert_close(mine, plain, atol=1e-3 * float(plain.abs().max()) + 1e-4, rtol=1e-3)
 
 
-def test_prepared_users_say_what_the_model_says(model: UserResponseModel) -> None:
-    """More users than are played at once, in any order, by rows of a pool."""
+@pytest.mark.parametrize("at_once", [10**9, 1_000, 1])
+def test_prepared_users_say_what_the_model_says(
+    model: UserResponseModel, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many users as are played at once, more, and each alone; in any order, by rows of a pool."""
+    monkeypatch.setattr(simulator, "_PAIRS_AT_ONCE", at_once)
+    n_calls, respond = [0], PreparedUsers._respond
+
+    def counted(*arguments: Any) -> Tensor:
+        n_calls[0] += 1
+        return respond(*arguments)
+
+    monkeypatch.setattr(PreparedUsers, "_respond", counted)
     profile, history, slate = random_users(300)
     with torch.no_grad():
         expected = torch.sigmoid(model(profile, history, slate))
         pool = torch.cat([torch.zeros(3, N_PROFILE), profile])
         users = model.prepared(pool)
         torch.testing.assert_close(users(torch.arange(3, 303), history, slate), expected, atol=2e-6, rtol=1e-5)
+        assert n_calls[0] == {10**9: 1, 1: 300}.get(at_once, n_calls[0]) > (at_once == 1_000)
         for row in (0, 7, 299):
             alone = users(torch.tensor([row + 3]), history[row : row + 1], slate[row : row + 1])
             torch.testing.assert_close(alone[0], expected[row], atol=2e-6, rtol=1e-5)

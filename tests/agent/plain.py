@@ -1,4 +1,4 @@
-"""SASRec as it is written down, which the fast form is held against."""
+"""Encoder and learned user as they are written down, which the fast forms are held against."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hsrl_agent.encoder import SASRec
+from hsrl_gym.simulator import UserResponseModel
 
 
 def plain_encoder(net: SASRec, profile: Tensor, history: Tensor) -> Tensor:
@@ -26,3 +27,37 @@ def plain_encoder(net: SASRec, profile: Tensor, history: Tensor) -> Tensor:
             tokens = tokens + block.forward_map(block.norm_forward(tokens))
         states.append(net.norm(tokens[-1]))
     return torch.stack(states)
+
+
+def plain_logits(user: UserResponseModel, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+    """The model as its description has it: project, mask, softmax, project again; one user at a time."""
+    items = user.item_map(user.item_features) + user.item_free.weight
+    heads, width = user.config.n_heads, user.config.width // user.config.n_heads
+    rows = []
+    for one, clicked_ids, shown in zip(profile, history, slate, strict=True):
+        real = items[clicked_ids[clicked_ids > 0]]  # (n, d): no padding at all
+        person = user.profile_map(one)
+
+        def attend(asks: Tensor, answers: Tensor, values: Tensor) -> Tensor:
+            asks, answers, values = (
+                part.unflatten(-1, (heads, width)).transpose(0, 1) for part in (asks, answers, values)
+            )
+            weight = (asks @ answers.transpose(1, 2) / width**0.5).softmax(2)
+            return (weight @ values).transpose(0, 1).flatten(1)
+
+        n = len(real)
+        if n:
+            clicked = attend(user.self_query(real), user.self_key(real), user.self_value(real)) + real
+            query = user.user_query(person).unsqueeze(0)
+            pooled = attend(query, user.user_key(clicked), user.user_value(clicked))[0]
+            mean = real.mean(0)
+        else:
+            pooled = mean = torch.zeros_like(person)
+        amount = torch.tensor([n / user.config.history_length, (n / user.config.history_length) ** 0.5])
+        state = user.user_map(torch.cat([person, pooled, mean, amount])) + person
+        affinity = (
+            user.item_target(items[shown]) @ state + (user.item_bias(items) + user.item_free_bias.weight)[shown, 0]
+        )
+        lowest, highest = 0.5 * torch.sigmoid(user.bounds[0]), 1.0 - 0.5 * torch.sigmoid(-user.bounds[1])
+        rows.append(torch.logit((lowest + (highest - lowest) * torch.sigmoid(affinity)).double()).float())
+    return torch.stack(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,3 +106,16 @@ def test_an_environment_without_clicks_is_refused(toy_world: Bundle) -> None:
     observation = env.reset()
     with pytest.raises(HsrlError, match="expected `slate` and `clicks`"):
         model.replay_buffer.add(observation, observation, np.zeros((2, 4)), np.zeros(2), np.zeros(2), [{}, {}])
+
+
+def test_a_saved_buffer_is_read_again(toy_world: Bundle, tmp_path: Path) -> None:
+    model = HSRL("HSRLPolicy", make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world), device="cpu", seed=0)
+    model.learn(4 * 5)
+    model.save_replay_buffer(tmp_path / "buffer")
+    kept = {name: column.clone() for name, column in model.replay_buffer.columns.items()}
+    model.learn(4 * 5)
+    model.load_replay_buffer(tmp_path / "buffer")
+    assert all(torch.equal(model.replay_buffer.columns[name], column) for name, column in kept.items())
+    assert model.replay_buffer.size() == 5
+    model.replay_buffer.device = torch.device("meta")  # what SB3 does for another device
+    assert {column.device.type for column in model.replay_buffer.columns.values()} == {"meta"}

@@ -98,3 +98,37 @@ def test_a_policy_saved_alone_comes_back_as_it_was(toy_world: Bundle, tmp_path: 
     assert {name: getattr(loaded, name) for name in settings} == settings
     observation = env.reset()
     np.testing.assert_array_equal(*(p.predict(observation, deterministic=True)[0] for p in (policy, loaded)))
+
+
+def test_the_target_never_drops_and_a_subclass_may(toy_world: Bundle) -> None:
+    """Dropout is switched wherever it is, but in the target network."""
+    env = make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world)
+    policy = HSRLPolicy(env.observation_space, env.action_space, lambda _: 1e-3, dropout=0.1)
+    for mode in (True, False):
+        policy.set_training_mode(mode)
+        assert policy.network.encoder.dropout.training == mode
+        assert not policy.target_network.encoder.dropout.training
+
+    class Dropping(HSRLPolicy):
+        def _build_network(self) -> None:
+            super()._build_network()
+            self.network.critic.value.append(torch.nn.Dropout(0.5))
+
+    other = Dropping(env.observation_space, env.action_space, lambda _: 1e-3)
+    other.set_training_mode(False)
+    assert not other.network.critic.value[-1].training
+
+
+def test_the_target_follows_weights_that_were_replaced(toy_world: Bundle) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world)
+    policy = HSRLPolicy(env.observation_space, env.action_space, lambda _: 1e-3)
+    policy.load_state_dict({name: value + 1 for name, value in policy.state_dict().items()}, assign=True)
+    expected = [
+        0.5 * t + 0.5 * w for t, w in zip(policy.target_network.parameters(), policy.network.parameters(), strict=True)
+    ]
+    with torch.no_grad():
+        for weight in policy.network.parameters():
+            weight.add_(2.0)
+    policy.follow(0.5)
+    for target, before in zip(policy.target_network.parameters(), expected, strict=True):
+        torch.testing.assert_close(target.detach(), before.detach() + 1.0)

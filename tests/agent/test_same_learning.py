@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
-from plain import plain_encoder
+from plain import plain_encoder, plain_logits
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.encoder import SASRec
@@ -12,7 +14,7 @@ from hsrl_agent.vec_env import slate_vector_env
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.core import by_profile
 
-N_ENVS, N_STEPS = 8, 12
+N_ENVS, N_STEPS = 32, 8
 
 
 def learn(bundle: Bundle, plain: bool, monkeypatch: pytest.MonkeyPatch) -> HSRL:
@@ -22,8 +24,8 @@ def learn(bundle: Bundle, plain: bool, monkeypatch: pytest.MonkeyPatch) -> HSRL:
         if plain:
             patch.setattr(SASRec, "forward", plain_encoder)
             core = slate_vector_env(env.venv.envs).sessions.core  # type: ignore[attr-defined]
-            core.respond = by_profile(bundle.simulators["train"], core.profiles)
-        return HSRL("HSRLPolicy", env, seed=0, device="cpu", batch_size=16).learn(N_ENVS * N_STEPS)
+            core.respond = by_profile(partial(plain_logits, bundle.simulators["train"]), core.profiles)
+        return HSRL("HSRLPolicy", env, seed=0, device="cpu").learn(N_ENVS * N_STEPS)
 
 
 def test_the_same_seed_learns_the_same(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

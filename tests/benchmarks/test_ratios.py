@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -82,19 +81,3 @@ def test_a_vector_against_single_environments(benchmark: BenchmarkFixture, bundl
                 single.reset()
 
     assert times_faster(benchmark, lambda: vector.step(actions), plain) > 4
-
-
-def test_who_left_costs_nobody_else(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
-    """The last observations of all users at once against one by one, as Gymnasium's vectors hold them."""
-    vector = SlateVectorEnv(2_048, bundle, max_steps=1)
-    vector.reset(seed=0)
-    info = vector.step(vector.action_space.sample())[4]
-    left, rows = info["_final_obs"], vector.sessions.observe(vector._state)  # type: ignore[arg-type]
-    assert left.all()
-
-    def plain() -> None:
-        objects = np.full(len(left), None, dtype=object)
-        for index in np.flatnonzero(left):
-            objects[index] = {name: values[index].copy() for name, values in rows.items()}
-
-    assert times_faster(benchmark, lambda: type(info["final_obs"])(left, rows), plain) > 20
