@@ -130,28 +130,36 @@ def _update(bundle: Bundle, device: str) -> Callable[[], Any]:
     return lambda: agent.train(1, 64)
 
 
-def _measure(make: Callable[[], Callable[[], Any]], device: str, seconds: float) -> dict[str, float]:
+def _measure(make: Callable[[], Callable[[], Any]], device: str, seconds: float) -> dict[str, float | None]:
     """Return the median seconds of a call of what `make` makes, and the MB that a call takes at its peak."""
     action = make()
     action()
     gc.collect()
-    _forget_peak(device)
+    knows_peak = _forget_peak(device)
     before = _memory("VmRSS", device)
     action()
     peak = _memory("VmHWM", device) - before
-    taken = rounds(action, seconds, least=3)
-    return {"seconds": taken[len(taken) // 2], "mb": max(peak, 0.0)}
+    taken = rounds(lambda: _finish(action(), device), seconds, least=3)
+    return {"seconds": taken[len(taken) // 2], "mb": max(peak, 0.0) if knows_peak else None}
 
 
-def _forget_peak(device: str) -> None:
+def _finish(result: Any, device: str) -> Any:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return result
+
+
+def _forget_peak(device: str) -> bool:
+    """Let the peak of memory begin anew, and tell whether that can be done here."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
-        return
+        return True
     try:
         ctypes.CDLL("").malloc_trim(0)  # give back what is free, so that it shows when it is taken again
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except (AttributeError, OSError):
-        pass  # not Linux, or not allowed: the peaks are then those of the process
+        return False
+    return True
 
 
 def _memory(name: str, device: str) -> float:
@@ -179,12 +187,12 @@ def draw_growth(sweeps: dict[str, list[dict[str, Any]]], path: Path, machine: st
             (panels[1][column], "mb", "MB", 1.0),
         ):
             values = np.array([row[name] for row in rows], dtype=float)
-            step = factor * np.array([row[key] for row in rows])
+            step = factor * np.array([row[key] for row in rows], dtype=float)  # None becomes nan
             panel.plot(
                 values, step, "o-", color="#0072B2", label="vector step" if name == "batch" else "step of 256 users"
             )
             if f"update_{key}" in rows[0]:
-                update = factor * np.array([row[f"update_{key}"] for row in rows])
+                update = factor * np.array([row[f"update_{key}"] for row in rows], dtype=float)
                 panel.plot(values, update, "s-", color="#D55E00", label="update of HSRL, batch 64")
             panel.plot(values, step[-1] * values / values[-1], ":", color="0.6", label="linear")
             panel.set(xscale="log", yscale="log", ylabel=unit if column == 0 else "")

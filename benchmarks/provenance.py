@@ -36,11 +36,11 @@ def code_digest() -> str:
 
 
 @lru_cache(maxsize=1)
-def git_commit() -> str | None:
-    """Return the commit of this checkout, "-dirty" where files differ from it; None outside a checkout."""
+def git_commit(where: Path | None = None) -> str | None:
+    """Return the commit of a checkout, by default this one, "-dirty" where files differ; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # so that it never stands in the way of another git
-    where = Path(__file__).parent
+    where = where or Path(__file__).parent
     try:
         done = subprocess.run(command, cwd=where, env=quiet, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,6 +1,7 @@
 """One measurement in a process of its own: `stopwatch.py '{"part": "step", ..}'` prints one line of JSON.
 
-Only what is public is called, so that `throughput.py --against` can time another checkout with the same lines.
+What other checkouts have is called, so that `throughput.py --against` can time them with the same lines; the roofline
+takes the environments apart and is left out where they have other parts.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ def _own_share(envs: Any, core: Any, some_steps: Callable[[], None], seconds: fl
     respond, inside = core.respond, [0.0]
 
     def clocked(*arguments: Any) -> Any:
+        _wait(arguments[0])
         before = time.perf_counter()
         answer = _wait(respond(*arguments))
         inside[0] += time.perf_counter() - before
@@ -180,7 +182,8 @@ def profile(request: dict[str, Any]) -> dict[str, Any]:
         before = time.perf_counter()
         action()
         wall = time.perf_counter() - before
-    events = [(e.key, e.count, e.self_cpu_time_total * 1e-6) for e in recorded.key_averages()]
+    clock = "self_device_time_total" if request["device"].startswith("cuda") else "self_cpu_time_total"
+    events = [(e.key, e.count, getattr(e, clock) * 1e-6) for e in recorded.key_averages()]
     inside = sum(seconds for _, _, seconds in events)
     largest = sorted(events, key=lambda event: -event[2])[: request.get("rows", 12)]
     return {
@@ -203,4 +206,5 @@ PARTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     request = json.loads(sys.argv[1])
-    print(json.dumps(PARTS[request["part"]](request)))
+    result = PARTS[request["part"]](request)
+    print(json.dumps({**result, "package": sys.modules["hsrl_gym"].__file__}))

@@ -3,8 +3,8 @@
     python benchmarks/throughput.py
     python benchmarks/throughput.py --parts step,train --against ../other-checkout
 
-Each measurement runs in a process of its own. Machines are noisy: with --against, the same lines time another
-checkout in turn with this one, and the ratio is the figure to believe.
+Each measurement but those of growth runs in a process of its own. Machines are noisy: with --against, the same lines
+time another checkout in turn with this one, and the ratio is the figure to believe.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PARTS = ("start", "single", "step", "train", "profile", "growth")
 METHODS = ("hsrl", "a2c", "hsrl-paper")
+PACKAGES = ("hsrl_gym", "hsrl_agent")
 N_ROUNDS = 3  # of a measurement, in turn with the other checkout's
 # What --preset full runs: the paper's 50,000 iterations.
 FULL_ITERATIONS, FULL_ENVS, FULL_SEEDS = 50_000, 2, 5
@@ -54,6 +55,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name}: got {folder}, which is no folder")
     if call.seconds <= 0 or (call.batch is not None and call.batch < 1):
         parser.error("--seconds and --batch take positive numbers")
+    if call.against is not None and not all((call.against / name / "__init__.py").is_file() for name in PACKAGES):
+        parser.error(f"--against: got {call.against}, expected a checkout with {' and '.join(PACKAGES)}")
     call.batch = call.batch or (2_048 if call.device == "cpu" else 65_536)
     return call
 
@@ -82,8 +85,12 @@ def measure(request: Result, threads: int, checkout: Path | None = None) -> Resu
     command = [sys.executable, str(_HERE / "stopwatch.py"), json.dumps(request)]
     done = subprocess.run(command, env=environment, cwd=_HERE.parent, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        reason = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
+        raise RuntimeError(reason[-1])
     result: Result = json.loads(done.stdout.strip().splitlines()[-1])
+    where = Path(result.pop("package")).resolve()
+    if not where.is_relative_to((checkout or _HERE.parent).resolve()):
+        raise RuntimeError(f"the process timed {where}, not the packages of {checkout}")
     return result
 
 
@@ -121,20 +128,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from throughput_report import print_growth, print_measurements, print_profiles, write
 
     console = make_console()
-    found: Result = {"machine": machine(call.device), "measurements": {}, "profiles": {}, "growth": {}}
+    found: Result = {"machine": machine(call), "measurements": {}, "profiles": {}, "growth": {}}
     try:
         for name, threads, request in requests(call):
             with console.status(f"{name} .."):
                 found["measurements"][name] = in_turn(request, threads, call.against)
+            write(found, call.out)
         print_measurements(console, found)
         if "profile" in call.parts:
             found["profiles"] = profiles(call)
+            write(found, call.out)
             print_profiles(console, found["profiles"])
         if "growth" in call.parts:
-            found["growth"] = growth(call, console)
+            for axis, rows in growth(call, console):
+                found["growth"][axis] = rows
+                write(found, call.out)
             print_growth(console, found["growth"])
     except KeyboardInterrupt:
-        print("throughput.py: interrupted; nothing was written.", file=sys.stderr)
+        print(f"throughput.py: interrupted; what was measured is in {call.out}.", file=sys.stderr)
         return INTERRUPTED
     except RuntimeError as error:
         print(f"throughput.py: a measurement failed: {error}", file=sys.stderr)
@@ -144,15 +155,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def machine(device: str) -> Result:
+def machine(call: argparse.Namespace) -> Result:
     """Return the name of the processor, its cores, and the versions and code that were timed."""
     from provenance import code_digest, device_name, git_commit, versions
 
     return {
-        "device": device_name(device),
+        "device": device_name(call.device),
         "cores": os.cpu_count(),
         "versions": versions(),
         "git_commit": git_commit(),
+        "against": None if call.against is None else git_commit(call.against),
         "code": code_digest(),
     }
 
@@ -166,15 +178,14 @@ def profiles(call: argparse.Namespace) -> Result:
     return {f"step of {call.batch:,} users": large, "iteration of hsrl, 32 users": iteration}
 
 
-def growth(call: argparse.Namespace, console: Console) -> Result:
-    """Return the rows of each sweep."""
+def growth(call: argparse.Namespace, console: Console) -> Iterator[tuple[str, list[Result]]]:
+    """Yield the rows of each sweep, which is done in this process, on all cores."""
     from growth import AXES, sweep
 
-    rows: Result = {}
     for axis in AXES:
         with console.status(f"growth with {axis.name} .."):
-            rows[axis.name] = list(sweep(axis, call.device, min(call.seconds, 1.0)))
-    return rows
+            rows = list(sweep(axis, call.device, min(call.seconds, 1.0)))
+        yield axis.name, rows
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def print_growth(console: Console, growth: Result) -> None:
     """Print a table for each sweep, and which term bounds it."""
     from growth import AXES
 
-    for axis in AXES:
+    for axis in (axis for axis in AXES if axis.name in growth):
         rows = growth[axis.name]
         table = Table(title=axis.label, caption=axis.bound)
         has_update = "update_seconds" in rows[0]
@@ -89,11 +89,14 @@ def print_growth(console: Console, growth: Result) -> None:
         for title in titles:
             table.add_column(title, justify="right")
         for row in rows:
-            cells = [f"{row[axis.name]:,}", f"{1e3 * row['seconds']:.1f}", f"{row['mb']:.1f}"]
-            if has_update:
-                cells += [f"{1e3 * row['update_seconds']:.1f}", f"{row['update_mb']:.1f}"]
-            table.add_row(*cells)
+            cells = [f"{row[axis.name]:,}", *_cost_cells(row, "")]
+            table.add_row(*cells, *(_cost_cells(row, "update_") if has_update else ()))
         console.print(table)
+
+
+def _cost_cells(row: Result, prefix: str) -> list[str]:
+    mb = row[f"{prefix}mb"]
+    return [f"{1e3 * row[f'{prefix}seconds']:.1f}", "?" if mb is None else f"{mb:.1f}"]
 
 
 def write(found: Result, out: Path) -> list[Path]:

@@ -41,6 +41,7 @@ def test_the_command_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureF
     [
         (["--parts", "steps"], "unknown part 'steps'; known: start, single, step, train, profile, growth"),
         (["--against", "nowhere"], "--against: got nowhere, which is no folder"),
+        (["--against", "tests"], "--against: got tests, expected a checkout with hsrl_gym and hsrl_agent"),
         (["--seconds", "0"], "--seconds and --batch take positive numbers"),
         (["--batch", "-1"], "--seconds and --batch take positive numbers"),
     ],
