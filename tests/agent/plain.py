@@ -9,6 +9,14 @@ from hsrl_agent.encoder import SASRec
 from hsrl_gym.simulator import UserResponseModel
 
 
+def small_encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:
+    """Return an encoder whose outputs can be looked at."""
+    torch.manual_seed(0)
+    features = torch.randn(n_items + 1, 3)
+    features[0] = 0.0
+    return SASRec(features, n_profile=2, history_length=5, width=8, n_layers=2, n_heads=2, dropout=dropout)
+
+
 def plain_encoder(net: SASRec, profile: Tensor, history: Tensor) -> Tensor:
     """Return c_0 (B, d), one user at a time and without padding: all layers for all tokens."""
     states = []

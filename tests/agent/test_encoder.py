@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from plain import plain_encoder
+from plain import plain_encoder, small_encoder
 
 from hsrl_agent.encoder import SASRec
 
 
-def encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:
-    torch.manual_seed(0)
-    features = torch.randn(n_items + 1, 3)
-    features[0] = 0.0
-    return SASRec(features, n_profile=2, history_length=5, width=8, n_layers=2, n_heads=2, dropout=dropout)
-
-
 def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
-    net = encoder()
+    net = small_encoder()
     profile = torch.randn(2, 2)
     history = torch.tensor([[0, 0, 1, 2, 3], [0, 0, 0, 0, 0]])
     base = net(profile, history)
@@ -31,7 +24,7 @@ def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
 
 
 def test_encoder_gives_the_same_alone_and_in_a_batch_with_longer_histories() -> None:
-    net = encoder()
+    net = small_encoder()
     profile = torch.randn(3, 2)
     history = torch.tensor([[0, 0, 0, 0, 4], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]])
     together = net(profile, history)
@@ -40,7 +33,7 @@ def test_encoder_gives_the_same_alone_and_in_a_batch_with_longer_histories() -> 
 
 
 def test_encoder_sees_profile_and_features() -> None:
-    net = encoder()
+    net = small_encoder()
     history = torch.tensor([[0, 0, 0, 1, 2]])
     one, other = net(torch.tensor([[0.0, 1.0]]), history), net(torch.tensor([[1.0, 0.0]]), history)
     assert not torch.allclose(one, other)  # eq. 10 takes the state as well as the history
@@ -71,7 +64,7 @@ def test_the_fast_form_says_what_the_plain_one_says(n_users: int, lengths: str) 
 
 def test_another_device_than_the_cpu_gets_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU computes, all users as wide as the history, is the same: checked here with one group on the CPU."""
-    net, profile = encoder(), torch.randn(9, 2)
+    net, profile = small_encoder(), torch.randn(9, 2)
     history = torch.randint(1, 7, (9, 5)) * (torch.arange(5) >= torch.randint(0, 6, (9, 1)))
     grouped = net(profile, history)
     monkeypatch.setattr(SASRec, "_bounds", staticmethod(lambda length, width, on_cpu: [(0, len(length), width)]))

@@ -4,17 +4,10 @@ import math
 
 import pytest
 import torch
+from plain import small_encoder
 from torch.nn import functional
 
-from hsrl_agent.encoder import SASRec
 from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, ItemNetwork, MultiLevelCritic
-
-
-def encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:
-    torch.manual_seed(0)
-    features = torch.randn(n_items + 1, 3)
-    features[0] = 0.0
-    return SASRec(features, n_profile=2, history_length=5, width=8, n_layers=2, n_heads=2, dropout=dropout)
 
 
 def test_policy_by_hand() -> None:
@@ -69,7 +62,7 @@ def test_level_weights_are_trained_unless_there_is_one_level() -> None:
 
 def test_item_scores_add_the_log_probabilities_of_the_tokens() -> None:
     codes = torch.tensor([[-1, -1], [0, 1], [1, 0], [-1, -1], [1, 1]])
-    net = HSRLNetwork(encoder(4), codes, (2, 2), width=8)
+    net = HSRLNetwork(small_encoder(4), codes, (2, 2), width=8)
     plan = net(torch.randn(3, 2), torch.tensor([[0, 0, 0, 1, 2]] * 3))
     scores = net.item_scores(plan)
     first, second = plan.log_probs
@@ -79,7 +72,7 @@ def test_item_scores_add_the_log_probabilities_of_the_tokens() -> None:
 
 
 def test_item_network_scores_by_features() -> None:
-    net = ItemNetwork(encoder(4), torch.tensor([True, True, False, True]), width=8)
+    net = ItemNetwork(small_encoder(4), torch.tensor([True, True, False, True]), width=8)
     scores, values = net(torch.randn(2, 2), torch.tensor([[0, 0, 0, 1, 2]] * 2))
     assert scores.shape == (2, 4)
     assert values.shape == (2,)
@@ -88,7 +81,7 @@ def test_item_network_scores_by_features() -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_dropout_is_off_when_evaluated(dropout: float) -> None:
-    net = encoder(dropout=dropout).eval()
+    net = small_encoder(dropout=dropout).eval()
     profile, history = torch.randn(2, 2), torch.tensor([[0, 1, 2, 3, 4]] * 2)
     torch.testing.assert_close(net(profile, history), net(profile, history))
     net.train()
