@@ -54,7 +54,7 @@ def single(request: dict[str, Any]) -> dict[str, Any]:
 
     import hsrl_gym  # noqa: F401
 
-    env = gymnasium.make(request["env"], device=request["device"], **request["arguments"])
+    env = gymnasium.make(request["env"], **_arguments(request))
     env.action_space.seed(0)
     env.reset(seed=0)
     actions = [env.action_space.sample() for _ in range(64)]
@@ -70,20 +70,13 @@ def single(request: dict[str, Any]) -> dict[str, Any]:
 
 def step(request: dict[str, Any]) -> dict[str, Any]:
     """Return user-steps a second of a vector environment under random actions, and of its user model alone."""
-    import gymnasium
     import torch
 
-    import hsrl_gym  # noqa: F401
-
-    n_envs = request["n_envs"]
-    arguments = {"device": request["device"], **request["arguments"]}
-    envs = gymnasium.make_vec(request["env"], n_envs, vectorization_mode="vector_entry_point", **arguments)
-    envs.action_space.seed(0)
-    envs.reset(seed=0)
+    envs, n_envs = _vector(request), request["n_envs"]
     actions = [envs.action_space.sample() for _ in range(4)]
     count = iter(range(10**9))
     per_round = max(1, 200 // n_envs)
-    core = envs.unwrapped.sessions.core  # type: ignore[attr-defined]
+    core = envs.unwrapped.sessions.core
 
     def some_steps() -> None:
         for _ in range(per_round):
@@ -93,21 +86,34 @@ def step(request: dict[str, Any]) -> dict[str, Any]:
         envs.step(actions[next(count) % 4])
     result: dict[str, Any] = {"steps": summary(rounds(some_steps, request["seconds"]), n_envs * per_round)}
     if hasattr(core, "respond"):  # a checkout from before it had one has no roofline
-        user, history = _state_of(envs)
-        slate = envs.unwrapped.sessions.actions.decode(torch.as_tensor(actions[0], device=user.device))  # type: ignore[attr-defined]
+        state = envs.unwrapped._state
+        slate = envs.unwrapped.sessions.actions.decode(torch.as_tensor(actions[0], device=state.user.device))
         with torch.no_grad():
-            alone = rounds(lambda: _wait(core.respond(user, history, slate)), request["seconds"])
+            alone = rounds(lambda: _wait(core.respond(state.user, state.history, slate)), request["seconds"])
         result["roofline"] = summary(alone, n_envs)
-        result["own_share"] = _own_share(envs, core, some_steps, request["seconds"])
+        result["own_share"] = _own_share(core, some_steps, request["seconds"])
     return result
 
 
-def _state_of(envs: Any) -> tuple[Any, Any]:
-    state = envs.unwrapped._state
-    return state.user, state.history
+def _arguments(request: dict[str, Any]) -> dict[str, Any]:
+    return {"device": request["device"], **request["arguments"]}
 
 
-def _own_share(envs: Any, core: Any, some_steps: Callable[[], None], seconds: float) -> float:
+def _vector(request: dict[str, Any]) -> Any:
+    """Return the vector environment of a request, at the beginning of its sessions."""
+    import gymnasium
+
+    import hsrl_gym  # noqa: F401
+
+    envs = gymnasium.make_vec(
+        request["env"], request["n_envs"], vectorization_mode="vector_entry_point", **_arguments(request)
+    )
+    envs.action_space.seed(0)
+    envs.reset(seed=0)
+    return envs
+
+
+def _own_share(core: Any, some_steps: Callable[[], None], seconds: float) -> float:
     """Return the share of a step's time that is not the user model's, both clocked in the same steps."""
     respond, inside = core.respond, [0.0]
 
@@ -151,30 +157,22 @@ def _learner(request: dict[str, Any]) -> Any:
     from hsrl_agent.vec_env import make_vec_env
 
     method = find_method(request["method"])
-    arguments = {"device": request["device"], **request["arguments"]}
-    envs = make_vec_env(request["env"], request["n_envs"], action_mode=method.action_mode, **arguments)
+    envs = make_vec_env(request["env"], request["n_envs"], action_mode=method.action_mode, **_arguments(request))
     envs.seed(0)
     return method.make(envs, 0, request["device"], dict(request.get("settings", {})))
 
 
 def profile(request: dict[str, Any]) -> dict[str, Any]:
     """Return what the time goes to: the share of each torch operation in an iteration of a method, or in a step."""
-    import gymnasium
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as torch_profile
-
-    import hsrl_gym  # noqa: F401
 
     if "method" in request:
         agent = _learner(request)
         agent.learn(request["n_envs"] * 40)
         action = lambda: agent.learn(request["n_envs"] * 20, reset_num_timesteps=False)  # noqa: E731
     else:
-        arguments = {"device": request["device"], **request["arguments"]}
-        envs = gymnasium.make_vec(
-            request["env"], request["n_envs"], vectorization_mode="vector_entry_point", **arguments
-        )
-        envs.reset(seed=0)
+        envs = _vector(request)
         actions = envs.action_space.sample()
         action = lambda: [envs.step(actions) for _ in range(20)]  # noqa: E731
     action()

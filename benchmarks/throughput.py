@@ -63,8 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def requests(call: argparse.Namespace) -> Iterator[tuple[str, int, Result]]:
     """Yield name, threads and request of each measurement that the call asks for."""
-    arguments = {} if call.bundle is None else {"bundle": str(call.bundle.resolve())}
-    common = {"env": call.env, "device": call.device, "arguments": arguments, "seconds": call.seconds}
+    common = {**common_request(call), "seconds": call.seconds}
     cores = os.cpu_count() or 1
     if "start" in call.parts:
         yield "start", cores, {"part": "start", **common}
@@ -76,6 +75,12 @@ def requests(call: argparse.Namespace) -> Iterator[tuple[str, int, Result]]:
     if "train" in call.parts:
         for method in METHODS:
             yield f"train {method}", 1, {"part": "train", "method": method, "n_envs": 32, **common}
+
+
+def common_request(call: argparse.Namespace) -> Result:
+    """Return what every measurement is told."""
+    arguments = {} if call.bundle is None else {"bundle": str(call.bundle.resolve())}
+    return {"env": call.env, "device": call.device, "arguments": arguments}
 
 
 def measure(request: Result, threads: int, checkout: Path | None = None) -> Result:
@@ -171,8 +176,7 @@ def machine(call: argparse.Namespace) -> Result:
 
 def profiles(call: argparse.Namespace) -> Result:
     """Return where the time of the large step and of an iteration of HSRL goes."""
-    arguments = {} if call.bundle is None else {"bundle": str(call.bundle.resolve())}
-    common = {"part": "profile", "env": call.env, "device": call.device, "arguments": arguments}
+    common = {"part": "profile", **common_request(call)}
     large = measure({**common, "n_envs": call.batch}, os.cpu_count() or 1)
     iteration = measure({**common, "n_envs": 32, "method": "hsrl"}, 1)
     return {f"step of {call.batch:,} users": large, "iteration of hsrl, 32 users": iteration}
