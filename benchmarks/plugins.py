@@ -66,12 +66,23 @@ def check_settings(method: str, settings: Mapping[str, Any]) -> None:
     """
     if method not in _TAKES_SETTINGS:
         return
-    known = set(inspect.signature(_TAKES_SETTINGS[method]).parameters) - _GIVEN
+    known = _keywords(_TAKES_SETTINGS[method]) - _GIVEN
     for name in settings:
         if name not in known:
             if not known:
                 raise HsrlError(f"got the setting {name!r} for {method!r}, which takes none.")
             raise unknown_name(f"setting of {method!r}", name, known)
+
+
+def _keywords(agent_class: type) -> set[str]:
+    """Return the keywords a class takes, those included that it passes on to its parent as `**settings`."""
+    known: set[str] = set()
+    for parent in agent_class.__mro__:
+        parameters = inspect.signature(parent).parameters
+        known |= {name for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
+        if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):
+            break
+    return known
 
 
 def load_agent_class(name: str) -> type:

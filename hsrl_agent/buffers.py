@@ -24,6 +24,7 @@ class SlateSamples(NamedTuple):
         clicks: (B, K) float32, 1 where the item was clicked.
         rewards: (B,) float32.
         terminated: (B,) float32, 1 where the user left; a session cut at the horizon is not terminated.
+        latents: (B, Z) float32, what the algorithm stored as its action; None for those that keep none.
     """
 
     observations: dict[str, torch.Tensor]
@@ -32,13 +33,15 @@ class SlateSamples(NamedTuple):
     clicks: torch.Tensor
     rewards: torch.Tensor
     terminated: torch.Tensor
+    latents: torch.Tensor | None = None
 
 
 class SlateReplayBuffer(DictReplayBuffer):
     """A replay buffer of ids as tensors on the device of the agent, filled from `info["slate"]` and `info["clicks"]`.
 
     The slate that was shown, not the action, is what clicks belong to; behavioral cloning (eq. 24) and credit per
-    item need both, and nothing needs the action. SB3's own buffer keeps arrays in the host's memory, which every
+    item need both, and no algorithm here needs the action. One that acts through a point in a latent space gives that
+    as its action to be stored, and says how wide it is (`latent_width`). SB3's own buffer keeps arrays in the host's memory, which every
     sample would have to cross from.
 
     Attributes:
@@ -55,6 +58,7 @@ class SlateReplayBuffer(DictReplayBuffer):
         optimize_memory_usage: bool = False,
         handle_timeout_termination: bool = True,
         seed: int | None = None,
+        latent_width: int = 0,
     ) -> None:
         super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)  # no arrays
         if optimize_memory_usage:
@@ -68,6 +72,8 @@ class SlateReplayBuffer(DictReplayBuffer):
             "reward": ((), torch.float32),
             "terminated": ((), torch.float32),
         }
+        if latent_width:
+            kinds["latent"] = ((latent_width,), torch.float32)
         for name, space in observation_space.items():
             assert space.shape is not None
             dtype = torch.int32 if np.issubdtype(space.dtype, np.integer) else torch.float32
@@ -119,6 +125,8 @@ class SlateReplayBuffer(DictReplayBuffer):
             "reward": reward,
             "terminated": np.asarray(done, dtype=bool) & ~np.array(cut),
         }
+        if "latent" in self.columns:
+            row["latent"] = action
         for name, column in self.columns.items():
             column[self.pos] = torch.as_tensor(row[name])
         self.pos += 1
@@ -139,4 +147,5 @@ class SlateReplayBuffer(DictReplayBuffer):
             clicks=drawn["clicks"].float(),
             rewards=drawn["reward"],
             terminated=drawn["terminated"],
+            latents=drawn.get("latent"),
         )

@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from gymnasium import spaces
-from numpy.typing import NDArray
-from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
-from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
-from hsrl_agent.policies import HSRLPolicy
-from hsrl_agent.vec_env import as_sb3
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_agent.algorithm import SlateActorCritic
+from hsrl_agent.buffers import SlateSamples
+from hsrl_agent.hsrl_policy import HSRLPolicy
+from hsrl_gym.errors import unknown_name
 
 CREDITS = ("item", "slate")
-FRESH_STEPS = 30  # vector steps in the default buffer
-LOG_EVERY = 100  # updates
 SelfHSRL = TypeVar("SelfHSRL", bound="HSRL")
 
 
@@ -36,7 +29,7 @@ class Losses(NamedTuple):
     advantage: Tensor
 
 
-class HSRL(OffPolicyAlgorithm):
+class HSRL(SlateActorCritic):
     """HPN and MLC trained jointly, on transitions that are fresh.
 
     The defaults follow what was measured, not the paper's settings; `HSRL.paper(...)` has those. They differ in three
@@ -45,89 +38,41 @@ class HSRL(OffPolicyAlgorithm):
     live items.
 
     Args:
-        policy: "HSRLPolicy" or a subclass of it.
-        env: an hsrl_gym environment with action_mode="sid": single, vector, SB3 VecEnv, or its id.
-        learning_rate: of Adam, for actor and critic.
-        buffer_size: transitions kept; None for the last 30 steps of all environments.
-        learning_starts: transitions before the first update; the policy itself collects them.
-        batch_size: transitions an update.
-        tau: Polyak factor of the target network.
-        gamma: discount.
-        train_freq: vector steps between updates.
-        gradient_steps: updates each time.
         entropy_weight: lambda_en of eq. 25.
         bc_weight: lambda_BC of eq. 25.
         credit: "item" or "slate" (eq. 21 as written).
         likelihood: "normalised" or "bare" (eq. 14 as written).
         hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
-        max_grad_norm: gradients are scaled down to this norm.
-        policy_kwargs: further arguments of the policy (width, n_layers, n_heads, dropout, critic_hidden).
-        tensorboard_log, verbose, seed, device: as in every SB3 algorithm.
+        settings: those of `SlateActorCritic`.
 
     Raises:
         HsrlError: for an environment whose action space is not made of SIDs, or an unknown credit or likelihood.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"HSRLPolicy": HSRLPolicy}
+    policy_base = HSRLPolicy
     policy: HSRLPolicy
-    replay_buffer: SlateReplayBuffer
 
     def __init__(
         self,
         policy: str | type[HSRLPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 1e-3,
-        buffer_size: int | None = None,
-        learning_starts: int = 0,
-        batch_size: int = 64,
-        tau: float = 0.01,
-        gamma: float = 0.9,
-        train_freq: int = 1,
-        gradient_steps: int = 1,
+        *,
         entropy_weight: float = 0.01,
         bc_weight: float = 0.1,
         credit: str = "item",
         likelihood: str = "normalised",
         hierarchical: bool = True,
         multi_level_critic: bool = True,
-        max_grad_norm: float = 1.0,
         policy_kwargs: dict[str, Any] | None = None,
-        tensorboard_log: str | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
+        **settings: Any,
     ) -> None:
         if credit not in CREDITS:
             raise unknown_name("credit", credit, CREDITS)
         self.entropy_weight, self.bc_weight, self.credit = entropy_weight, bc_weight, credit
-        self.max_grad_norm = max_grad_norm
-        self.fresh_only = buffer_size is None
         network = {"likelihood": likelihood, "hierarchical": hierarchical, "multi_level_critic": multi_level_critic}
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            buffer_size=buffer_size or 0,
-            learning_starts=learning_starts,
-            batch_size=batch_size,
-            tau=tau,
-            gamma=gamma,
-            train_freq=train_freq,
-            gradient_steps=gradient_steps,
-            replay_buffer_class=SlateReplayBuffer,
-            policy_kwargs={**network, **(policy_kwargs or {})},
-            tensorboard_log=tensorboard_log,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            support_multi_env=True,
-            sde_support=False,
-            supported_action_spaces=(spaces.MultiDiscrete,),
-        )
-        if _init_setup_model:
-            self._setup_model()
+        super().__init__(policy, env, policy_kwargs={**network, **(policy_kwargs or {})}, **settings)
 
     @classmethod
     def paper(cls: type[SelfHSRL], policy: str | type[HSRLPolicy], env: GymEnv | str, **changes: Any) -> SelfHSRL:
@@ -149,60 +94,33 @@ class HSRL(OffPolicyAlgorithm):
         network = {"dropout": 0.1, **changes.pop("policy_kwargs", {})}
         return cls(policy, env, **{**settings, **changes}, policy_kwargs=network)
 
-    @staticmethod
-    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """Take Gymnasium's vector form of the environments as well, here and in `load` and `set_env`."""
-        return OffPolicyAlgorithm._wrap_env(as_sb3(env), verbose, monitor_wrapper)
+    def objective(self, batch: SlateSamples) -> Tensor:
+        """Return the joint loss of eq. 26."""
+        losses = self.losses(batch)
+        regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning
+        return losses.critic + losses.policy_gradient + regularizers
 
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "policy.optimizer"], []
-
-    def _setup_model(self) -> None:
-        if not issubclass(self.policy_class, HSRLPolicy):
-            raise HsrlError(f"got the policy {self.policy_class.__name__}, expected HSRLPolicy or a subclass of it.")
-        self.policy_class.check_spaces(self.observation_space, self.action_space)
-        if self.fresh_only:
-            self.buffer_size = FRESH_STEPS * self.n_envs
-        self.replay_buffer_kwargs = {"seed": self.seed}
-        super()._setup_model()
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Let the policy explore from the first step on: it starts near uniform over the live items."""
-        assert self._last_obs is not None
-        action, _ = self.predict(self._last_obs, deterministic=False)
-        return action, action
-
-    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-        """Do `gradient_steps` joint updates (eq. 26), each followed by a step of the target network."""
-        self._update_learning_rate(self.policy.optimizer)
-        self.policy.set_training_mode(True)
-        parameters = [weight for group in self.policy.optimizer.param_groups for weight in group["params"]]
-        for _ in range(gradient_steps):
-            losses = self.losses(self.replay_buffer.sample(batch_size))
-            regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning
-            self.policy.optimizer.zero_grad(set_to_none=True)
-            (losses.critic + losses.policy_gradient + regularizers).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm, foreach=True)
-            self.policy.optimizer.step()
-            self.policy.follow(self.tau)
-        self._n_updates += gradient_steps
-        if self._n_updates % LOG_EVERY < gradient_steps:
-            self._log(losses)
+    def facts(self, batch: SlateSamples) -> dict[str, Tensor]:
+        """Return the terms of the loss; level by level entropy and value, and what the critic makes of them."""
+        plan = self.policy.plan(batch.observations)
+        entropies = {f"entropy_{level}": -_sum_p_log_p(log_p).mean() for level, log_p in enumerate(plan.log_probs, 1)}
+        values = {f"value_{level}": value for level, value in enumerate(plan.level_values.mean(0))}
+        weights = enumerate(self.policy.network.critic.level_weights())
+        mixed = {f"mlc_weight_{level}": weight for level, weight in weights}
+        return {**self.losses(batch)._asdict(), **entropies, **values, **mixed}
 
     def losses(self, batch: SlateSamples) -> Losses:
         """Return the terms of the objective for a batch of transitions."""
         plan = self.policy.plan(batch.observations)
         with torch.no_grad():
             next_value = self.policy.plan(batch.next_observations, target=True).value
-            target = batch.rewards + self.gamma * (1.0 - batch.terminated) * next_value  # Q(s, a), eq. 18
+            target = self.td_target(batch, next_value)  # Q(s, a), eq. 18
             advantage = target - plan.value  # eq. 19
         log_pi = self.policy.distribution_of(plan).log_prob_of_items(batch.slates)  # (B, K), eq. 14
         credited = self.item_advantages(advantage, batch.clicks)  # (B, K)
         clicked = batch.clicks.sum(1)
         cloning = -(batch.clicks * log_pi).sum(1) / clicked.clamp(min=1.0)  # eq. 24; 0 where nothing was clicked
-        entropy = torch.stack([(log_p.exp() * log_p).sum(1) for log_p in plan.log_probs]).sum(0)  # eq. 23
+        entropy = torch.stack([_sum_p_log_p(log_p) for log_p in plan.log_probs]).sum(0)  # eq. 23
         return Losses(
             critic=(plan.value - target).square().mean(),  # eq. 20
             policy_gradient=-(credited * log_pi).mean(1).mean(),  # eq. 21 with the mean over K of eq. 22
@@ -226,21 +144,6 @@ class HSRL(OffPolicyAlgorithm):
             credited = credited + (clicks - clicks.mean(1, keepdim=True)) / clicks.shape[1]
         return credited.clamp(-1.0, 1.0)
 
-    def _log(self, losses: Losses) -> None:
-        for name, value in losses._asdict().items():
-            self.logger.record(f"train/{name}", float(value.detach()))
-        for level, weight in enumerate(self.policy.network.critic.level_weights().tolist()):
-            self.logger.record(f"train/mlc_weight_{level}", weight)
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
-    def learn(
-        self: SelfHSRL,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 100,
-        tb_log_name: str = "HSRL",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> SelfHSRL:
-        """Learn for `total_timesteps` user-steps; `log_interval` counts finished sessions."""
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+def _sum_p_log_p(log_p: Tensor) -> Tensor:
+    return (log_p.exp() * log_p).sum(1)

@@ -1,0 +1,100 @@
+"""`HSRLPolicy`: HPN and MLC as a policy of SB3, in SID space (3.3, 3.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import Tensor
+
+from hsrl_agent.distributions import SlateDistribution
+from hsrl_agent.networks import HSRLNetwork, Plan
+from hsrl_agent.policies import SlatePolicy
+from hsrl_gym.actions import SlateSpace
+
+
+class HSRLPolicy(SlatePolicy):
+    """HPN and MLC: the policy of the paper, in SID space (3.3, 3.4).
+
+    `target_network` is the slowly following copy that eq. 18 bootstraps from; only `HSRL` updates it.
+    """
+
+    action_mode = "sid"
+    keeps_target = True
+    network: HSRLNetwork
+    target_network: HSRLNetwork
+    item_of_code: Tensor
+
+    def __init__(
+        self,
+        *args: Any,
+        hierarchical: bool = True,
+        multi_level_critic: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """See `SlatePolicy`; the two switches are Table 3's ablations."""
+        self.hierarchical, self.multi_level_critic = hierarchical, multi_level_critic
+        super().__init__(*args, **kwargs)
+
+    @staticmethod
+    def _fits(action_space: SlateSpace) -> bool:
+        vocabulary = action_space.codebook.vocabulary
+        return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        switches = {"hierarchical": self.hierarchical, "multi_level_critic": self.multi_level_critic}
+        return {**super()._get_constructor_parameters(), **switches}
+
+    def _build_network(self) -> None:
+        self.network = HSRLNetwork(
+            self._encoder(),
+            torch.as_tensor(self.codebook.codes),
+            self.codebook.vocabulary,
+            self.width,
+            self.critic_hidden,
+            self.hierarchical,
+            self.multi_level_critic,
+        )
+        # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
+        codes = torch.as_tensor(self.codebook.codes).long()
+        self.register_buffer("item_of_code", self._lookup(codes), persistent=False)
+
+    def _radix(self) -> list[int]:
+        radix = [1]
+        for size in reversed(self.codebook.vocabulary[1:]):
+            radix.insert(0, radix[0] * size)
+        return radix
+
+    def _lookup(self, codes: Tensor) -> Tensor:
+        """Return the sorted flat codes of live items and their ids, (2, N_live)."""
+        live = (codes[:, 0] >= 0).nonzero().squeeze(1)
+        flat = (codes[live] * torch.tensor(self._radix())).sum(1)
+        flat, order = flat.sort()
+        return torch.stack([flat, live[order]])
+
+    def plan(self, obs: PyTorchObs, target: bool = False) -> Plan:
+        """Return the plan of observations, of the target network if asked for."""
+        assert isinstance(obs, dict)
+        network = self.target_network if target else self.network
+        return network(obs["profile"].float(), obs["history"].long())
+
+    def distribution_of(self, plan: Plan) -> SlateDistribution:
+        """Return the distribution over slates that a plan means."""
+        return SlateDistribution(self.network.item_scores(plan), self.likelihood)
+
+    def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
+        """See `SlatePolicy.score`."""
+        plan = self.plan(obs)
+        return self.distribution_of(plan), plan.value
+
+    def to_actions(self, items: Tensor) -> Tensor:
+        """Return the SIDs of the items, (B, K * L)."""
+        return self.network.codes[items - 1].flatten(1)
+
+    def to_items(self, actions: Tensor) -> Tensor:
+        """Return the first item of each SID; only meant for SIDs of live items."""
+        tokens = actions.view(len(actions), self.slate_size, -1)
+        flat = (tokens * torch.tensor(self._radix(), device=tokens.device)).sum(-1)
+        known, items = self.item_of_code
+        return items[torch.searchsorted(known, flat).clamp(max=len(items) - 1)]
