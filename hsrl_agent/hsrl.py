@@ -44,6 +44,7 @@ class HSRL(SlateActorCritic):
         likelihood: "normalised" or "bare" (eq. 14 as written).
         hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
+        heads: "tied" to the codebook's centroids, or "free" (eq. 11 as written).
         settings: those of `SlateActorCritic`.
 
     Raises:
@@ -65,13 +66,19 @@ class HSRL(SlateActorCritic):
         likelihood: str = "normalised",
         hierarchical: bool = True,
         multi_level_critic: bool = True,
+        heads: str = "tied",
         policy_kwargs: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         if credit not in CREDITS:
             raise unknown_name("credit", credit, CREDITS)
         self.entropy_weight, self.bc_weight, self.credit = entropy_weight, bc_weight, credit
-        network = {"likelihood": likelihood, "hierarchical": hierarchical, "multi_level_critic": multi_level_critic}
+        network = {
+            "likelihood": likelihood,
+            "hierarchical": hierarchical,
+            "multi_level_critic": multi_level_critic,
+            "heads": heads,
+        }
         super().__init__(policy, env, policy_kwargs={**network, **(policy_kwargs or {})}, **settings)
 
     @classmethod
@@ -90,6 +97,7 @@ class HSRL(SlateActorCritic):
             "entropy_weight": 0.1,
             "credit": "slate",
             "likelihood": "bare",
+            "heads": "free",
         }
         network = {"dropout": 0.1, **changes.pop("policy_kwargs", {})}
         return cls(policy, env, **{**settings, **changes}, policy_kwargs=network)

@@ -12,6 +12,9 @@ from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.networks import HSRLNetwork, Plan
 from hsrl_agent.policies import SlatePolicy
 from hsrl_gym.actions import SlateSpace
+from hsrl_gym.errors import unknown_name
+
+HEADS = ("tied", "free")
 
 
 class HSRLPolicy(SlatePolicy):
@@ -31,10 +34,17 @@ class HSRLPolicy(SlatePolicy):
         *args: Any,
         hierarchical: bool = True,
         multi_level_critic: bool = True,
+        heads: str = "tied",
         **kwargs: Any,
     ) -> None:
-        """See `SlatePolicy`; the two switches are Table 3's ablations."""
-        self.hierarchical, self.multi_level_critic = hierarchical, multi_level_critic
+        """See `SlatePolicy`; the two switches are Table 3's ablations, `heads` are "tied" to the codebook or "free".
+
+        Raises:
+            HsrlError: for heads of another kind.
+        """
+        if heads not in HEADS:
+            raise unknown_name("heads", heads, HEADS)
+        self.hierarchical, self.multi_level_critic, self.heads = hierarchical, multi_level_critic, heads
         super().__init__(*args, **kwargs)
 
     @staticmethod
@@ -43,8 +53,8 @@ class HSRLPolicy(SlatePolicy):
         return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        switches = {"hierarchical": self.hierarchical, "multi_level_critic": self.multi_level_critic}
-        return {**super()._get_constructor_parameters(), **switches}
+        names = ("hierarchical", "multi_level_critic", "heads")
+        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def _build_network(self) -> None:
         self.network = HSRLNetwork(
@@ -55,6 +65,7 @@ class HSRLPolicy(SlatePolicy):
             self.critic_hidden,
             self.hierarchical,
             self.multi_level_critic,
+            [torch.as_tensor(table) for table in self.codebook.centroids] if self.heads == "tied" else None,
         )
         # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
         codes = torch.as_tensor(self.codebook.codes).long()

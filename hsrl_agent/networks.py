@@ -16,14 +16,45 @@ from torch.nn import functional
 from hsrl_agent.encoder import SASRec
 
 
+class TiedHead(nn.Module):
+    """W_l out of the codebook: the logit of token z is c . (M C[z] + free[z]) + b[z].
+
+    C (V, D) are the level's centroids, M (d, D) one projection that all levels share, free and b start at zero. As an
+    item is nearly the sum of its centroids, the sum of its tokens' logits is nearly c . M x + ..: what is learned of
+    one item holds for those near it, from the first step on. Free heads have to learn each token for itself.
+    """
+
+    centroids: Tensor
+
+    def __init__(self, centroids: Tensor, projection: nn.Linear) -> None:
+        super().__init__()
+        self.register_buffer("centroids", centroids.float())
+        self.projection = projection  # M
+        self.free = nn.Parameter(torch.zeros(len(centroids), projection.out_features))
+        self.bias = nn.Parameter(torch.zeros(len(centroids)))
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Return logits (B, V) of contexts (B, d)."""
+        return functional.linear(context, self.projection(self.centroids) + self.free, self.bias)
+
+
 class HierarchicalPolicyNetwork(nn.Module):
     """From c_0 to a token distribution a level, each on what the levels before left (eq. 11-13)."""
 
-    def __init__(self, width: int, vocabulary: Sequence[int], hierarchical: bool = True) -> None:
-        """With `hierarchical=False` every level's head sits on c_0, without residual (Table 3's ablation)."""
+    def __init__(
+        self,
+        width: int,
+        vocabulary: Sequence[int],
+        hierarchical: bool = True,
+        centroids: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Take the centroids of the levels, L of (V_l, D), for tied heads; None for free ones.
+
+        With `hierarchical=False` every level's head sits on c_0, without residual (Table 3's ablation).
+        """
         super().__init__()
         self.hierarchical = hierarchical
-        self.heads = nn.ModuleList(nn.Linear(width, size) for size in vocabulary)  # W_l
+        self.heads = nn.ModuleList(_heads(width, vocabulary, centroids))  # W_l
         self.tokens = nn.ParameterList(nn.Parameter(0.02 * torch.randn(size, width)) for size in vocabulary)  # E_l
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in vocabulary)
 
@@ -36,6 +67,15 @@ class HierarchicalPolicyNetwork(nn.Module):
             log_probs.append(log_p)
             contexts.append(norm(contexts[-1] - expected) if self.hierarchical else state)  # eq. 13
         return log_probs, torch.stack(contexts, dim=1)
+
+
+def _heads(width: int, vocabulary: Sequence[int], centroids: Sequence[Tensor] | None) -> list[nn.Module]:
+    if centroids is None:
+        return [nn.Linear(width, size) for size in vocabulary]
+    n_axes = centroids[0].shape[1]
+    projection = nn.Linear(n_axes, width, bias=False)
+    nn.init.normal_(projection.weight, std=0.1 / (width * n_axes) ** 0.5)  # the policy starts near uniform
+    return [TiedHead(table, projection) for table in centroids]
 
 
 class MultiLevelCritic(nn.Module):
@@ -90,11 +130,12 @@ class HSRLNetwork(nn.Module):
         critic_hidden: Sequence[int] = (256, 64),
         hierarchical: bool = True,
         multi_level_critic: bool = True,
+        centroids: Sequence[Tensor] | None = None,
     ) -> None:
-        """Take the encoder and the codes (N + 1, L) of the items, -1 where an item is not live."""
+        """Take the encoder and the codes (N + 1, L) of the items, -1 where an item is not live; centroids to tie."""
         super().__init__()
         self.encoder = encoder
-        self.policy = HierarchicalPolicyNetwork(width, vocabulary, hierarchical)
+        self.policy = HierarchicalPolicyNetwork(width, vocabulary, hierarchical, centroids)
         self.critic = MultiLevelCritic(width, len(vocabulary), critic_hidden, multi_level_critic)
         self.register_buffer("codes", codes[1:].long())  # (N, L); item i stands in row i - 1
         self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)

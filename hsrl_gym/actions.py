@@ -185,11 +185,11 @@ ACTION_MODES: dict[str, type[SidSlate] | type[ItemSlate] | type[HyperAction]] = 
 
 
 def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.float32]:
-    """Return (N + 1, d) unit vectors of the items: their standardized features on the main axes of the live ones."""
-    live = codebook.features[codebook.live_items]
+    """Return (N + 1, d) unit vectors of the items: what the codebook quantizes, on the main axes of the live ones."""
+    live = codebook.vectors[codebook.live_items]
     width = min(width, *live.shape)
     axes = np.linalg.svd(live - live.mean(0), full_matrices=False)[2][:width]
-    vectors = (codebook.features - live.mean(0)) @ axes.T
+    vectors = (codebook.vectors - live.mean(0)) @ axes.T
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.maximum(norms, 1e-8)).astype(np.float32)
 

@@ -130,7 +130,10 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
 
     codebook = bundle.codebook
     levels = {f"centroids_{level}": table for level, table in enumerate(codebook.centroids)}
-    arrays = {name: getattr(codebook, name) for name in ("codes", "mean", "scale", "features", "priority")}
+    names = ["codes", "mean", "scale", "features", "priority"]
+    if codebook.to_vector is not None:  # else the vectors are the features
+        names += ["vectors", "to_vector"]
+    arrays = {name: getattr(codebook, name) for name in names}
     save_file(
         {name: np.ascontiguousarray(a) for name, a in {**levels, **arrays}.items()}, folder / "codebook.safetensors"
     )

@@ -48,13 +48,15 @@ class Codebook:
     """Fixed centroids per level and the SID of every item.
 
     Attributes:
-        centroids: L arrays (V_l, F) float32 in standardized feature space.
+        centroids: L arrays (V_l, D) float32 in the space of `vectors`.
         codes: (N + 1, L) int32 tokens 0..V_l - 1; -1 for padding (row 0) and retired items.
         mean: (F,) float32, subtracted from features.
         scale: (F,) float32, features are divided by it.
         features: (N + 1, F) float32, standardized.
         priority: (N + 1,) float32, who comes first where a SID has several items; equal ones by item id.
         n_moved: items moved off their nearest token when the codebook was fitted.
+        vectors: (N + 1, D) float32, what was quantized; the features where None is given.
+        to_vector: (F, D) float32, from the features of a new item to what is known of its vector; None for identity.
     """
 
     centroids: tuple[NDArray[np.float32], ...]
@@ -64,6 +66,12 @@ class Codebook:
     features: NDArray[np.float32]
     priority: NDArray[np.float32]
     n_moved: int = 0
+    vectors: NDArray[np.float32] = None  # type: ignore[assignment]  # never None once made
+    to_vector: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors is None:
+            object.__setattr__(self, "vectors", self.features)
 
     @property
     def vocabulary(self) -> tuple[int, ...]:
@@ -126,14 +134,16 @@ class Codebook:
         added = np.atleast_2d(np.asarray(features, dtype=np.float32))
         if added.shape[1] != len(self.mean) or not np.isfinite(added).all():
             raise HsrlError(f"got item features of shape {added.shape}, expected (M, {len(self.mean)}), all finite.")
-        vectors = ((added - self.mean) / self.scale).astype(np.float32)
+        features = ((added - self.mean) / self.scale).astype(np.float32)
+        vectors = features if self.to_vector is None else features @ self.to_vector
         codes = self.codes
         for vector in vectors:
             codes = np.vstack([codes, _walk_to_free_sid(vector, codes[codes[:, 0] >= 0], self.centroids)])
         return replace(
             self,
             codes=codes,
-            features=np.vstack([self.features, vectors]),
+            features=np.vstack([self.features, features]),
+            vectors=np.vstack([self.vectors, vectors]),
             priority=np.append(self.priority, np.full(len(vectors), priority, dtype=np.float32)),
         )
 
@@ -149,7 +159,7 @@ class Codebook:
     def report(self) -> CodebookReport:
         """Return collisions, use of the tokens and what the codes lose."""
         live = self.live_items
-        codes, vectors = self.codes[live], self.features[live]
+        codes, vectors = self.codes[live], self.vectors[live]
         buckets = np.unique(codes, axis=0, return_counts=True)[1]
         used, perplexity = [], []
         for level, size in enumerate(self.vocabulary):
@@ -177,6 +187,7 @@ def fit_codebook(
     seed: int = 0,
     priority: ArrayLike | None = None,
     n_restarts: int = 4,
+    vectors: ArrayLike | None = None,
 ) -> Codebook:
     """Fit the centroids and give every item a SID of its own (eq. 27-31).
 
@@ -191,10 +202,12 @@ def fit_codebook(
         seed: of k-means++.
         priority: (N + 1,), order within a bucket, largest first.
         n_restarts: k-means restarts a level.
+        vectors: (N + 1, D), what is quantized, as it is (`behaviour.behaviour_vectors`); None for the standardized
+            features. A new item, of which only features are known, gets the vector that a ridge regression says.
 
     Raises:
-        HsrlError: for fewer than one item, features or priorities that are not finite or of another shape, or a
-            vocabulary that is not positive.
+        HsrlError: for fewer than one item, features, vectors or priorities that are not finite or of another shape, or
+            a vocabulary that is not positive.
     """
     raw = np.asarray(item_features, dtype=np.float32)
     sizes = (vocabulary,) * n_levels if isinstance(vocabulary, int) else tuple(vocabulary)
@@ -205,11 +218,11 @@ def fit_codebook(
     order = np.zeros(len(raw), np.float32) if priority is None else np.asarray(priority, dtype=np.float32)
     if order.shape != (len(raw),) or not np.isfinite(order).all():
         raise HsrlError(f"got priority of shape {order.shape}, expected ({len(raw)},) as item_features, all finite.")
-    mean, scale = raw[1:].mean(0), raw[1:].std(0)
-    scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
-    features = ((raw - mean) / scale).astype(np.float32)
-    features[0] = 0.0
-    residual = features[1:].copy()  # r^(1) = x, eq. 27
+    features, mean, scale = standardized(raw)
+    quantized = features if vectors is None else np.asarray(vectors, dtype=np.float32)
+    if quantized.ndim != 2 or len(quantized) != len(raw) or not np.isfinite(quantized).all():
+        raise HsrlError(f"got item vectors of shape {quantized.shape}, expected ({len(raw)}, D), all finite.")
+    residual = quantized[1:].copy()  # r^(1) = x, eq. 27
     codes = np.full((len(raw), n_levels), -1, dtype=np.int32)
     centroids, prefix, n_moved = [], np.zeros(len(residual), dtype=np.int64), 0
     bucket = ceil(len(residual) / prod(sizes))
@@ -226,7 +239,24 @@ def fit_codebook(
         residual = residual - table[tokens]  # eq. 30
         prefix = prefix * size + tokens
         centroids.append(table)
-    return Codebook(tuple(centroids), codes, mean.astype(np.float32), scale, features, order, n_moved)
+    to_vector = None if vectors is None else _ridge(features[1:], quantized[1:])
+    return Codebook(tuple(centroids), codes, mean, scale, features, order, n_moved, quantized, to_vector)
+
+
+def standardized(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return item features (N + 1, F) of mean 0 and variance 1 over the items, row 0 zero; and mean and scale (F,)."""
+    mean, scale = raw[1:].mean(0), raw[1:].std(0)
+    scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
+    features = ((raw - mean) / scale).astype(np.float32)
+    features[0] = 0.0
+    return features, mean.astype(np.float32), scale
+
+
+def _ridge(features: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (F, D) matrix that foretells vectors (N, D) from features (N, F), by cross-validated ridge."""
+    from sklearn.linear_model import RidgeCV
+
+    return RidgeCV(np.logspace(-2, 4, 13), fit_intercept=False).fit(features, vectors).coef_.T.astype(np.float32)
 
 
 def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: int) -> NDArray[np.float32]:

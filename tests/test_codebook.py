@@ -306,6 +306,34 @@ def test_features_are_standardized_and_a_constant_one_says_nothing() -> None:
     assert codebook.features[0].tolist() == [0.0, 0.0, 0.0]
 
 
+def test_vectors_are_quantized_in_place_of_features() -> None:
+    """Vectors as they are: the second axis, a hundredth of the first, hardly counts, though features say otherwise."""
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(41, 2)).astype(np.float32) * (1.0, 0.01)
+    codebook = fit_codebook(random_features(40, seed=1), 2, 8, vectors=vectors)
+    first = codebook.centroids[0][codebook.codes[1:, 0], 0]
+    assert np.corrcoef(first, vectors[1:, 0])[0, 1] > 0.95
+    assert codebook.report().reconstruction_error < 0.1
+    np.testing.assert_allclose(codebook.features[1:].std(0), 1.0, rtol=1e-5)
+
+
+def test_a_new_item_gets_the_vector_that_its_features_foretell() -> None:
+    features = random_features(200, width=3)
+    vectors = features @ np.array([[2.0, 0.0], [0.0, -1.0], [0.0, 0.0]], dtype=np.float32)
+    codebook = fit_codebook(features, 3, 16, vectors=vectors)
+    grown = codebook.with_items([[1.0, 1.0, 5.0]])
+    np.testing.assert_allclose(grown.vectors[-1], [2.0, -1.0], atol=0.25)  # features were standardized on the way
+    assert grown.features.shape == (202, 3)
+    nearest = np.linalg.norm(codebook.centroids[0] - grown.vectors[-1], axis=1).argmin()
+    assert grown.codes[-1, 0] == nearest
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((5, 2)), np.full((6, 2), np.nan), np.zeros(6)])
+def test_vectors_that_do_not_fit(vectors: NDArray[np.float64]) -> None:
+    with pytest.raises(HsrlError, match=r"got item vectors of shape .*, expected \(6, D\), all finite"):
+        fit_codebook(random_features(5), 1, 4, vectors=vectors)
+
+
 def test_one_vocabulary_a_level() -> None:
     assert fit_codebook(random_features(30), 2, [4, 16]).vocabulary == (4, 16)
 

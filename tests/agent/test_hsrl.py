@@ -179,7 +179,7 @@ def test_stays_ignorant_when_the_sign_is_wrong(toy_world: Bundle, monkeypatch: p
 
 def test_same_seed_same_agent(toy_world: Bundle) -> None:
     one, same, other = (make(toy_world, seed=seed).learn(8 * 20) for seed in (3, 3, 4))
-    weights = [model.policy.network.policy.heads[0].weight for model in (one, same, other)]
+    weights = [model.policy.network.policy.heads[0].free for model in (one, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 

@@ -37,6 +37,32 @@ def test_flat_policy_puts_every_head_on_the_first_context() -> None:
     torch.testing.assert_close(log_probs[1], functional.log_softmax(net.heads[1](state), -1))
 
 
+def test_tied_heads_by_hand() -> None:
+    """Logits are c . (M C[z] + free[z]) + b[z] with one M for all levels: here M doubles what centroids say."""
+    centroids = [torch.tensor([[1.0], [3.0]]), torch.tensor([[0.5], [0.0]])]
+    net = HierarchicalPolicyNetwork(1, (2, 2), centroids=centroids)
+    assert net.heads[0].projection is net.heads[1].projection
+    with torch.no_grad():
+        net.heads[0].projection.weight.fill_(2.0)
+        net.heads[0].free[1] = 0.5
+        net.heads[1].bias[0] = 7.0
+    context = torch.tensor([[10.0]])
+    torch.testing.assert_close(net.heads[0](context), torch.tensor([[20.0, 65.0]]))  # 10 (2 * 3 + 0.5)
+    torch.testing.assert_close(net.heads[1](context), torch.tensor([[17.0, 0.0]]))  # 10 * 2 * 0.5 + 7
+
+
+def test_tied_heads_start_near_uniform_and_score_near_items_alike() -> None:
+    torch.manual_seed(0)
+    centroids = [torch.randn(64, 32) for _ in range(2)]
+    centroids[0][1] = centroids[0][0] + 0.01
+    net = HierarchicalPolicyNetwork(32, (64, 64), centroids=centroids)
+    state = functional.layer_norm(torch.randn(100, 32), (32,))
+    log_probs, _ = net(state)
+    assert log_probs[0].exp().max() < 3 / 64
+    near, far = (log_probs[0][:, 0] - log_probs[0][:, other] for other in (1, 2))
+    assert near.abs().mean() < 0.05 * far.abs().mean()
+
+
 def test_critic_by_hand() -> None:
     net = MultiLevelCritic(1, 2, hidden=())
     with torch.no_grad():
