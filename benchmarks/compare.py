@@ -1,6 +1,8 @@
 """Print the paper's Table 2: learn with every method in every environment, score on held-out users, compare.
 
     python benchmarks/compare.py --preset quick
+    python benchmarks/compare.py --table 3
+    python benchmarks/compare.py --figure 5
     python benchmarks/compare.py --envs HSRL-ML100K-v0 --methods sl,a2c,hsrl --seeds 0,1,2 --steps 64000
     python benchmarks/compare.py --agent examples.my_agent:MyAgent
 
@@ -42,7 +44,7 @@ def compare(plan: Plan) -> int:
     """Run what is not finished yet, then write and print the table."""
     from display import make_display
     from plan import cost
-    from report import print_tables, write_report
+    from reports import print_report, write_report
     from results import read_rows
     from workers import run_all, write_details
 
@@ -68,8 +70,8 @@ def compare(plan: Plan) -> int:
     rows = [found[key] for key in keys.values() if key in found]
     files = write_details(plan.out, todo, failed)
     if rows:
-        files = [*write_report(rows, plan.out, plan.seeds()), *files]
-        print_tables(console, rows, plan.seeds())
+        files = [*write_report(plan.what, rows, plan.out, plan.seeds()), *files]
+        print_report(plan.what, console, rows, plan.seeds())
     for path in files:
         say(console, f"written: {path}")
     if failed:

@@ -14,6 +14,8 @@ from spec import find_env
 
 CONFIGS = Path(__file__).parent / "configs"
 METHODS_FILE = CONFIGS / "methods.yaml"
+STUDIES_FILE = CONFIGS / "studies.yaml"
+_NO_PRESETS = (METHODS_FILE.name, STUDIES_FILE.name)
 _PRESET_KEYS = ("envs", "seeds", "steps", "checkpoints", "episodes", "n_envs")
 _NEEDED = ("envs", "seeds", "steps", "checkpoints", "episodes")
 
@@ -22,7 +24,7 @@ Settings = dict[str, dict[str, dict[str, Any]]]  # method -> "default" or enviro
 
 def preset_names() -> list[str]:
     """Return the names of the presets."""
-    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if path != METHODS_FILE)
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.name not in _NO_PRESETS)
 
 
 def read_preset(name: str, folder: Path = CONFIGS) -> dict[str, Any]:
@@ -32,9 +34,9 @@ def read_preset(name: str, folder: Path = CONFIGS) -> dict[str, Any]:
         HsrlError: for an unknown name, or a file that says something else than a preset does.
     """
     path = folder / f"{name}.yaml"
-    if path.name == METHODS_FILE.name or not path.is_file():
+    if path.name in _NO_PRESETS or not path.is_file():
         raise unknown_name("preset", name, preset_names())
-    preset = _mapping(path, _load(path))
+    preset = mapping(path, load_yaml(path))
     _refuse_unknown(path, preset, _PRESET_KEYS)
     missing = [key for key in _NEEDED if key not in preset]
     if missing:
@@ -55,12 +57,12 @@ def read_settings(path: Path = METHODS_FILE) -> Settings:
     Raises:
         HsrlError: for a method, an environment or a keyword that is not known.
     """
-    methods = _mapping(path, _load(path))
+    methods = mapping(path, load_yaml(path))
     for method, sections in methods.items():
         where = f"{path}, {method}"
         if not is_plugin(method) and method not in METHODS:
             raise HsrlError(f"{path}: {unknown_name('method', method, METHODS)}")
-        for section, settings in _mapping(where, sections).items():
+        for section, settings in mapping(where, sections).items():
             try:
                 if section != "default":
                     find_env(section)
@@ -78,7 +80,12 @@ def settings_for(settings: Settings, method: str, env: str) -> dict[str, Any]:
     return {**sections.get("default", {}), **sections.get(env, {})}
 
 
-def _load(path: Path) -> Any:
+def load_yaml(path: Path) -> Any:
+    """Return what a YAML file says.
+
+    Raises:
+        HsrlError: if it is none.
+    """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -86,7 +93,8 @@ def _load(path: Path) -> Any:
         raise HsrlError(f"{path}: not readable as YAML ({reason}).") from None
 
 
-def _mapping(where: Path | str, value: Any) -> dict[str, Any]:
+def mapping(where: Path | str, value: Any) -> dict[str, Any]:
+    """Return `value`, which has to be names with values; `where` it stands is for the complaint."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise HsrlError(f"{where}: got {value!r}, expected names with values, {{}} for none.")
     return value
@@ -99,7 +107,7 @@ def _refuse_unknown(path: Path, got: Collection[str], known: Collection[str]) ->
 
 
 def _check_values(where: str, settings: Any) -> None:
-    for name, value in _mapping(where, settings).items():
+    for name, value in mapping(where, settings).items():
         if isinstance(value, str):
             try:
                 number = float(value)

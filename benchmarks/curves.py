@@ -1,104 +1,106 @@
-"""The learning curves, a panel for each environment."""
+"""The learning curves, a panel for each environment, against user-steps or against seconds."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from results import LABELS, Row, interval, label, sort_methods, write_bytes
+from figures import band_name, count_steps, draw_legend, looks_of, new_figure, spread, tidy, write_png
+from results import Row, label, sort_methods
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; HSRL takes the strongest two.
-_COLOURS = {
-    "random": "#999999",
-    "popularity": "#000000",
-    "sl": "#CC79A7",
-    "a2c": "#E69F00",
-    "ddpg": "#56B4E9",
-    "td3": "#8C6D31",
-    "pgra": "#B8B000",
-    "hac": "#009E73",
-    "hsrl-paper": "#0072B2",
-    "hsrl": "#D55E00",
-}
-_PLUGIN_COLOURS = ("#009E73", "#56B4E9", "#B8B000", "#8C6D31")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_LETTERS = 40  # of the data's name over a panel
+STEPS, SECONDS = "user-steps learned from", "seconds of learning, mean over seeds"
 
 
 def draw_curves(rows: Sequence[Row], path: Path) -> None:
-    """Draw Total Reward of held-out users over user-steps: mean over seeds, with a band.
+    """Draw Total Reward of held-out users over user-steps into a PNG; see `curve_figure`."""
+    write_png(curve_figure(rows), path)
+
+
+def curve_figure(rows: Sequence[Row], against: str = STEPS, legend: bool = True) -> Figure:
+    """Return Total Reward of held-out users against `STEPS` or `SECONDS`: mean over seeds, with a band.
 
     The band is the 95% bootstrap interval from three seeds on, the range of the runs below. Methods that do not learn
-    by acting are dashed lines; an agent that was scored once is a point.
+    by acting are dashed lines, against seconds from where their fit had ended; an agent that was scored once is a
+    point.
     """
-    from matplotlib.figure import Figure
-
     envs = list(dict.fromkeys(row["env"] for row in rows))
     methods = sort_methods({row["method"] for row in rows})
-    plugins = [method for method in methods if method not in LABELS]
-    colours = {**_COLOURS, **{name: _PLUGIN_COLOURS[i % len(_PLUGIN_COLOURS)] for i, name in enumerate(plugins)}}
-    figure = Figure(figsize=(max(5.6 * len(envs), 7.0), 4.8), layout="constrained")
+    looks = looks_of(methods)
+    figure = new_figure(max(5.6 * len(envs), 7.0) if legend else 5.6 * len(envs), 4.8 if legend else 4.0)
     panels = figure.subplots(1, len(envs), squeeze=False)[0]
     handles: dict[str, Any] = {}
     for axes, env in zip(panels, envs, strict=True):
-        for index, method in enumerate(methods):
+        still = []
+        for method in methods:
             runs = [row for row in rows if row["env"] == env and row["method"] == method]
-            if runs:
-                handles[label(method)] = _draw(axes, runs, colours[method], _MARKERS[index % len(_MARKERS)])
+            if runs and runs[0]["learns_online"]:
+                handles[label(method)] = _draw(axes, runs, against, *looks[method])
+            elif runs:
+                still.append((method, runs))
+        for method, runs in still:  # last, when the other curves have said how far the axis goes
+            handles[label(method)] = _draw_still(axes, runs, against, looks[method][0])
         axes.set_title(_title(env, rows), fontsize=10)
-        axes.set_xlabel("user-steps learned from")
+        axes.set_xlabel(against)
         axes.set_ylabel("Total Reward of held-out users" if axes is panels[0] else "")
-        axes.xaxis.set_major_formatter(lambda value, _: _thousands(value))
-        axes.grid(True, color="0.92")
-        axes.set_axisbelow(True)
-        axes.margins(x=0.02)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+        count_steps(axes)
+        tidy(axes)
+    if legend:
+        draw_legend(figure, {label(method): handles[label(method)] for method in methods})
+    return figure
 
 
-def _draw(axes: Any, runs: Sequence[Row], colour: str, marker: str) -> Any:
+def _draw(axes: Any, runs: Sequence[Row], against: str, colour: str, marker: str) -> Any:
     """Draw one method of one environment and return what the legend shows."""
-    if not runs[0]["learns_online"]:
-        height = float(np.mean([row["total_reward"] for row in runs]))
-        return axes.axhline(height, color=colour, linestyle="--", linewidth=1.6)
     steps, means, lows, highs = band([row["curve"] for row in runs])
+    places = steps if against == STEPS else _seconds([row["curve"] for row in runs], steps)
     if len(steps) == 1:
-        spread = np.array([means - lows, highs - means])
-        return axes.errorbar(steps, means, yerr=spread, color=colour, marker=marker, markersize=7, linestyle="none")
-    axes.fill_between(steps, lows, highs, color=colour, alpha=0.18, linewidth=0)
-    (line,) = axes.plot(steps, means, color=colour, marker=marker, markersize=4, linewidth=1.8)
+        ends = np.array([means - lows, highs - means])
+        return axes.errorbar(places, means, yerr=ends, color=colour, marker=marker, markersize=7, linestyle="none")
+    axes.fill_between(places, lows, highs, color=colour, alpha=0.18, linewidth=0)
+    (line,) = axes.plot(places, means, color=colour, marker=marker, markersize=4, linewidth=1.8)
+    return line
+
+
+def _draw_still(axes: Any, runs: Sequence[Row], against: str, colour: str) -> Any:
+    """Draw a method that does not learn by acting, which has one score, and return what the legend shows."""
+    height = float(np.mean([row["total_reward"] for row in runs]))
+    style = {"color": colour, "linestyle": "--", "linewidth": 1.6}
+    begin = float(np.mean([row.get("train_seconds", 0.0) for row in runs]))
+    if against == STEPS or begin < 0.5:
+        return axes.axhline(height, **style)
+    end = max(axes.get_xlim()[1], 1.25 * begin) if axes.has_data() else 1.25 * begin
+    (line,) = axes.plot([begin, end], [height, height], **style)
     return line
 
 
 def band(curves: Sequence[Sequence[Sequence[float]]]) -> tuple[NDArray[np.float64], ...]:
     """Return steps, mean Total Reward over seeds, and the ends of the band, for the steps that all seeds have."""
-    shared = sorted(set.intersection(*({point[0] for point in curve} for curve in curves)))
+    shared = _shared_steps(curves)
     at = [{point[0]: point[2] for point in curve} for curve in curves]
-    intervals = [interval([curve[step] for curve in at]) for step in shared]
-    means = [one.mean for one in intervals]
-    lows = [one.mean if one.low is None else one.low for one in intervals]
-    highs = [one.mean if one.high is None else one.high for one in intervals]
-    return tuple(np.array(column, dtype=np.float64) for column in (shared, means, lows, highs))
+    return np.array(shared, dtype=np.float64), *spread([curve[step] for curve in at] for step in shared)
+
+
+def _seconds(curves: Sequence[Sequence[Sequence[float]]], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the seconds of learning that brought the seeds to `steps`, their mean."""
+    at = [{point[0]: point[1] for point in curve} for curve in curves]
+    return np.array([np.mean([curve[step] for curve in at]) for step in steps])
+
+
+def _shared_steps(curves: Sequence[Sequence[Sequence[float]]]) -> list[float]:
+    return sorted(set.intersection(*({point[0] for point in curve} for curve in curves)))
 
 
 def _title(env: str, rows: Sequence[Row]) -> str:
     own = [row for row in rows if row["env"] == env]
     source = own[0]["bundle"]["source"]
     kind = "synthetic data" if "synthetic" in source.lower() else source
-    n_seeds = len({row["seed"] for row in own})
-    bands = {1: "", 2: ", band: range"}.get(n_seeds, ", band: 95%")
-    return f"{env}\n{kind[:60]}, {n_seeds} seed{'s' * (n_seeds > 1)}{bands}"
-
-
-def _thousands(value: float) -> str:
-    if value >= 1e6:
-        return f"{value / 1e6:g}M"
-    return f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
+    kind = kind if len(kind) <= _MOST_LETTERS else f"{kind[: _MOST_LETTERS - 2].rstrip()}.."
+    return f"{env}\n{kind}, {band_name(len({row['seed'] for row in own}))}"

@@ -19,11 +19,22 @@ from hsrl_gym.rules import REWARDS
 from plugins import METHODS, is_plugin, resolve
 from results import LABELS, row_path
 from spec import RunSpec, bundle_folder, find_env
+from studies import METHOD, STUDIES, Variant, bundle_of, read_study
 
-DEFAULT_OUT = Path("results/table2")
+RESULTS = Path("results")
+STUDIED_IN = "HSRL-RL4RS-v0"  # Figure 6
 # How long a user-step takes, compared with HSRL's; those that do not learn online take as long as so many steps.
-_COST_A_STEP = {"hsrl": 1.0, "hsrl-paper": 0.8, "a2c": 0.7}
-_COST_A_RUN = {"random": 200, "popularity": 200, "sl": 20_000}
+_COST_A_STEP = {
+    "hsrl": 1.0,
+    "hsrl-paper": 0.8,
+    "a2c": 0.7,
+    "ddpg": 1.5,
+    "td3": 1.4,
+    "pgra": 0.9,
+    "hac": 0.7,
+    "ppo": 0.8,
+}
+_COST_A_RUN = {"random": 200, "popularity": 200, "oracle": 1_000, "sl": 20_000}
 _MANY_ITEMS = 10_000  # a catalog of this size doubles the work of a step, about
 
 T = TypeVar("T")
@@ -35,6 +46,7 @@ class Plan:
 
     Attributes:
         specs: all runs of the table, finished or not, in the table's order.
+        what: "table2", "table3", "figure5" or "figure6".
         out: folder of rows and tables.
         jobs: processes.
         threads: torch threads in each of them.
@@ -42,6 +54,7 @@ class Plan:
     """
 
     specs: tuple[RunSpec, ...]
+    what: str
     out: Path
     jobs: int
     threads: int
@@ -66,8 +79,16 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """Return the parser; the values are read by `make_plan`, so that every complaint has our form."""
-    made = Parser(prog="compare.py", description="Learn, score and compare methods, and print the paper's Table 2.")
+    made = Parser(
+        prog="compare.py", description="Learn, score and compare; print the paper's tables, draw its figures."
+    )
     add = made.add_argument
+    add("--table", metavar="N", help="2: all methods (this is the default); 3: HSRL with one part taken away at a time")
+    add(
+        "--figure",
+        metavar="N",
+        help="5: HSRL with other settings and codebooks; 6: weights of its critic over training",
+    )
     add("--preset", default="quick", help=f"numbers that no option names: {' or '.join(preset_names())} (quick)")
     add("--envs", metavar="ID,..", help="environments (those of the preset)")
     add("--methods", metavar="NAME,..", help=f"of {', '.join(METHODS)} (all)")
@@ -81,7 +102,7 @@ def parser() -> Parser:
     add("--reward", action="append", default=[], metavar="ENV=RULE", help=f"{' or '.join(REWARDS)}; repeatable")
     add("--jobs", metavar="N", help="processes (as many as there are cores)")
     add("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
-    add("--out", type=Path, default=DEFAULT_OUT, help=f"folder of rows, tables and curves ({DEFAULT_OUT})")
+    add("--out", type=Path, help=f"folder of rows, tables and pictures ({RESULTS}/table2, {RESULTS}/figure5, ..)")
     return made
 
 
@@ -92,11 +113,13 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
         HsrlError: for anything that cannot be run as it stands.
     """
     options = parser().parse_args(arguments)
+    what = _what(options)
     preset = read_preset(options.preset)
-    envs = _names("--envs", options.envs, preset["envs"])
+    study = read_study(what) if what in STUDIES else None
+    own_envs = [study.env] if study else [STUDIED_IN] if what == "figure6" else preset["envs"]
+    envs = _names("--envs", options.envs, own_envs)
     for env in envs:
         find_env(env)
-    methods = [*_names("--methods", options.methods, list(METHODS)), *options.agent]
     numbers = {
         name: _number(f"--{name.replace('_', '-')}", getattr(options, name), preset.get(name, default))
         for name, default in {"steps": None, "episodes": None, "checkpoints": None, "n_envs": 32}.items()
@@ -107,31 +130,56 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
         if rule not in REWARDS:
             raise unknown_name("reward rule", rule, REWARDS)
     _check_device(options.device)
-    out = _check_out(options.out)
+    out = _check_out(options.out or RESULTS / what)
+    notes = _check_bundles(envs, bundles)
     settings = read_settings()
+    variants = study.variants if study else (Variant(),)
     specs = tuple(
         RunSpec(
             env=env,
             method=method,
             seed=seed,
             steps=numbers["steps"],
-            bundle=bundles.get(env),
+            bundle=bundle_of(variant, env, bundles.get(env), out),
             n_envs=numbers["n_envs"],
             n_eval_episodes=numbers["episodes"],
             n_checkpoints=numbers["checkpoints"],
             device=options.device,
-            settings=settings_for(settings, method, env),
+            settings={**settings_for(settings, method, env), **variant.settings},
             env_kwargs={"reward": rewards[env]} if env in rewards else {},
+            variant=variant.name,
         )
         for env in envs
-        for method in _checked_methods(methods)
+        for method in _methods(options, what)
+        for variant in variants
         for seed in seeds
     )
     for spec in specs[:: len(seeds)]:
         resolve(spec.method, spec.settings)
     cores = n_cores()
     jobs = min(_number("--jobs", options.jobs, cores), len(specs))
-    return Plan(specs, out, jobs, max(1, cores // jobs), _check_bundles(envs, bundles))
+    return Plan(specs, what, out, jobs, max(1, cores // jobs), notes)
+
+
+def _what(options: argparse.Namespace) -> str:
+    """Return which table or figure is asked for."""
+    table, figure = options.table, options.figure
+    if table and figure:
+        raise HsrlError(f"got --table {table} and --figure {figure}, expected one of them.")
+    what = f"figure{figure}" if figure else f"table{table or 2}"
+    if what not in ("table2", "table3", "figure5", "figure6"):
+        raise HsrlError(
+            f"got {'--figure' if figure else '--table'} {figure or table}, expected --table 2 or 3, --figure 5 or 6."
+        )
+    return what
+
+
+def _methods(options: argparse.Namespace, what: str) -> list[str]:
+    if what == "table2":
+        return _checked_methods([*_names("--methods", options.methods, list(METHODS)), *options.agent])
+    if options.methods or options.agent:
+        raise HsrlError(f"got --methods or --agent for {what}, which is about HSRL alone; leave them out.")
+    return [METHOD]
 
 
 def cost(spec: RunSpec) -> float:

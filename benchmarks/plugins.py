@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3 import A2C
+from stable_baselines3 import A2C, DDPG, PPO, TD3
 
-from hsrl_agent.baselines import Popularity, RandomSlates, Supervised
+from hsrl_agent.baselines import HAC, PGRA, Oracle, Popularity, RandomSlates, Supervised
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.methods import METHODS, Agent, Method, find_method
 from hsrl_gym.actions import ACTION_MODES
@@ -25,8 +25,14 @@ CONTRACT = "Class(env, seed=seed) with learn(total_timesteps) and predict(observ
 _TAKES_SETTINGS: dict[str, type] = {
     "random": RandomSlates,
     "popularity": Popularity,
+    "oracle": Oracle,
     "sl": Supervised,
     "a2c": A2C,
+    "ddpg": DDPG,
+    "td3": TD3,
+    "pgra": PGRA,
+    "hac": HAC,
+    "ppo": PPO,
     "hsrl": HSRL,
     "hsrl-paper": HSRL,
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from belief import believe, describe
 from curves import draw_curves
 from results import REFERENCE, Interval, Row, Summary, label, sort_methods, summarise, write_text
 
@@ -37,10 +38,15 @@ PAPER: dict[str, dict[str, tuple[float, float]]] = {
         "hsrl": (18.884, 18.970),
     },
 }
+WORLD = "HSRL-World-v0"  # where no user is a learned one
 _WIDE = 106  # columns of a terminal that has room for a mean and its interval on one line
 SWEET_POINT_NOTE = (
     "With the reward rule `sweet_point` a deliberate miss is optimal: on a slate of 9, 9 clicks of 9 at every step end "
     "at 9.0 in 10 steps, 8 of 9 at 15.6 in 16. A high Total Reward there may only mean that the method learned this."
+)
+CHANCE_NOTE = (
+    "P(HSRL better): share of all pairs of a run of HSRL and a run of the method, whatever their seeds, in which HSRL "
+    "has the higher Total Reward (probability of improvement)."
 )
 PAPER_NOTE = (
     "The paper's figures (its Table 2) were measured on its own data and user model; they stand beside ours for "
@@ -53,8 +59,14 @@ def short(env: str) -> str:
     return env.removeprefix("HSRL-").removesuffix("-v0")
 
 
-def write_report(rows: Sequence[Row], out: Path, asked: dict[str, list[int]]) -> list[Path]:
-    """Write the table (Markdown, CSV), the rows (JSON lines) and the learning curves (PNG); return the files.
+def write_rows(rows: Sequence[Row], out: Path) -> Path:
+    """Write the rows of the finished runs as JSON lines; return the file."""
+    write_text(out / "results.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+    return out / "results.jsonl"
+
+
+def write_table2(rows: Sequence[Row], out: Path, asked: dict[str, list[int]]) -> list[Path]:
+    """Write the table (Markdown, CSV) and the learning curves (PNG); return the files.
 
     Args:
         rows: of the finished runs.
@@ -62,15 +74,10 @@ def write_report(rows: Sequence[Row], out: Path, asked: dict[str, list[int]]) ->
         asked: the seeds that were asked for in each environment, so that missing runs are told.
     """
     summaries = summarise(rows)
-    files = {
-        "table2.md": markdown(rows, summaries, asked),
-        "table2.csv": table_csv(summaries),
-        "results.jsonl": "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows),
-    }
-    for name, text in files.items():
-        write_text(out / name, text)
+    write_text(out / "table2.md", markdown(rows, summaries, asked))
+    write_text(out / "table2.csv", table_csv(summaries))
     draw_curves(rows, out / "learning_curves.png")
-    return [out / name for name in (*files, "learning_curves.png")]
+    return [out / name for name in ("table2.md", "table2.csv", "learning_curves.png")]
 
 
 def markdown(rows: Sequence[Row], summaries: Sequence[Summary], asked: dict[str, list[int]]) -> str:
@@ -80,23 +87,26 @@ def markdown(rows: Sequence[Row], summaries: Sequence[Summary], asked: dict[str,
     methods = list(dict.fromkeys(summary.method for summary in _by_method(summaries)))
     heading, body = ["Method"], [[label(method)] for method in methods]
     for env in envs:
-        heading += [f"{short(env)} Total Reward [95%]", "Depth [95%]"]
+        true_user = any(summary.true_reward for summary in summaries if summary.env == env)
+        heading += [f"{short(env)} Total Reward [95%]", "Depth [95%]", *(["true user [95%]"] * true_user)]
         heading += ["paper: Reward / Depth"] if env in PAPER else []
         for line, method in zip(body, methods, strict=True):
             summary = cells.get((env, method))
             line += [_text(summary.total_reward), _text(summary.depth)] if summary else ["", ""]
+            line += [_text(summary.true_reward) if summary else ""] * true_user
             line += [_paper(env, method)] if env in PAPER else []
-    parts = ["# Table 2", _markdown_table(heading, body)]
+    parts = ["# Table 2", markdown_table(heading, body)]
     paired = [method for method in methods if method != REFERENCE]
-    if any(summary.reward_to_reference for summary in summaries):
-        heading = ["Method minus HSRL", *(f"{short(env)} {what}" for env in envs for what in ("Total Reward", "Depth"))]
+    if any(summary.reference_better is not None for summary in summaries):
+        columns = ("Total Reward", "Depth", "P(HSRL better)")
+        heading = ["Method minus HSRL", *(f"{short(env)} {what}" for env in envs for what in columns)]
         body = [[label(method)] for method in paired]
         for env in envs:
             for line, method in zip(body, paired, strict=True):
                 summary = cells.get((env, method))
                 pair = (summary.reward_to_reference, summary.depth_to_reference) if summary else (None, None)
-                line += [_text(one, signed=True) for one in pair]
-        parts += ["Paired by seed: the same held-out users for both.", _markdown_table(heading, body)]
+                line += [*(_text(one, signed=True) for one in pair), _chance(summary)]
+        parts += ["Paired by seed: the same held-out users for both.", markdown_table(heading, body)]
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in caption(rows, summaries, asked))]) + "\n"
 
 
@@ -106,8 +116,14 @@ def caption(rows: Sequence[Row], summaries: Sequence[Summary], asked: dict[str, 
     for env in dict.fromkeys(row["env"] for row in rows):
         own = [row for row in rows if row["env"] == env]
         lines.append(_describe_env(env, own, asked.get(env, [])))
-    lines.append("Learned from the `train` users, scored with the greedy policy on held-out users by the `eval` user.")
+    if any(row["env"] != WORLD for row in rows):
+        lines.append(
+            "Learned from the `train` users, scored with the greedy policy on held-out users by the `eval` user."
+        )
     lines.append(_describe_intervals(summaries))
+    lines += [describe(belief, short(belief.env), label) for belief in believe(rows)]
+    if any(summary.reference_better is not None for summary in summaries):
+        lines.append(CHANCE_NOTE)
     missing = [
         f"{label(summary.method)} on {short(summary.env)} has {len(summary.seeds)} of {len(asked[summary.env])} seeds"
         for summary in summaries
@@ -131,9 +147,10 @@ def _describe_env(env: str, rows: Sequence[Row], seeds: Sequence[int]) -> str:
     made_up = " **Synthetic data, no real user.**" if "synthetic" in source.lower() else ""
     session, shown = first["session"], seeds or sorted({row["seed"] for row in rows})
     steps = " or ".join(f"{n:,}" for n in sorted({row["steps"] for row in rows if row["learns_online"]}))
+    users = "users learned from" if env != WORLD else "the true users, for learning and for scoring, of"
     learned = f"{steps} user-steps for the methods that learn online, " if steps else ""
     return (
-        f"{short(env)}: users learned from {source}.{made_up} Reward rule `{session.get('reward')}`, slate of "
+        f"{short(env)}: {users} {source}.{made_up} Reward rule `{session.get('reward')}`, slate of "
         f"{session.get('slate_size')}, {learned}{len(shown)} seed{'s' * (len(shown) != 1)} "
         f"({', '.join(map(str, shown))}), {first['n_episodes']:,} sessions a seed."
     )
@@ -155,22 +172,23 @@ def table_csv(summaries: Sequence[Summary]) -> str:
     """Return one line for each environment and method, with all digits."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = ("total_reward", "depth", "reward_minus_hsrl", "depth_minus_hsrl")
+    columns = ("total_reward", "depth", "true_reward", "reward_minus_hsrl", "depth_minus_hsrl")
     ends = [f"{name}_{part}" for name in columns for part in ("mean", "low", "high")]
-    writer.writerow(
-        ["env", "method", "label", "n_seeds", *ends, "click_rate", "train_seconds", "paper_total_reward", "paper_depth"]
-    )
+    names = ("env", "method", "label", "n_seeds")
+    others = ("p_hsrl_better", "click_rate", "train_seconds", "paper_total_reward", "paper_depth")
+    writer.writerow([*names, *ends, *others])
     for summary in summaries:
         intervals = (
             summary.total_reward,
             summary.depth,
+            summary.true_reward,
             summary.reward_to_reference,
             summary.depth_to_reference,
         )
         numbers = [value for one in intervals for value in ((one.mean, one.low, one.high) if one else (None,) * 3)]
         paper = PAPER.get(summary.env, {}).get(summary.method, (None, None))
-        names = (summary.env, summary.method, label(summary.method), len(summary.seeds))
-        writer.writerow([*names, *numbers, summary.click_rate, summary.train_seconds, *paper])
+        whose = (summary.env, summary.method, label(summary.method), len(summary.seeds))
+        writer.writerow([*whose, *numbers, summary.reference_better, summary.click_rate, summary.train_seconds, *paper])
     return buffer.getvalue()
 
 
@@ -183,13 +201,19 @@ def print_tables(console: Console, rows: Sequence[Row], asked: dict[str, list[in
         table.add_column("Method")
         paired = any(summary.reward_to_reference for summary in own)
         headings = ["Total Reward\n[95%]", "Depth\n[95%]"]
+        chance = any(summary.reference_better is not None for summary in own)
+        true_user = any(summary.true_reward for summary in own)
+        headings += ["true user\n[95%]"] if true_user else []
         headings += ["Reward minus\nHSRL [95%]"] if paired else []
+        headings += ["P(HSRL\nbetter)"] if chance else []
         headings += ["paper:\nReward / Depth"] if env in PAPER else []
         for heading in headings:
             table.add_column(heading.replace("[", r"\["), justify="right")
         for summary in own:
             line = [label(summary.method), _text(summary.total_reward), _text(summary.depth)]
+            line += [_text(summary.true_reward)] if true_user else []
             line += [_text(summary.reward_to_reference, signed=True)] if paired else []
+            line += [_chance(summary)] if chance else []
             line += [_paper(env, summary.method)] if env in PAPER else []
             line = [cell.replace(" [", "\n[") for cell in line] if console.width < _WIDE else line
             style = "bold" if summary.method == REFERENCE else None
@@ -208,12 +232,17 @@ def _text(value: Interval | None, signed: bool = False) -> str:
     return value.text(signed=signed) if value is not None else ""
 
 
+def _chance(summary: Summary | None) -> str:
+    return f"{summary.reference_better:.2f}" if summary and summary.reference_better is not None else ""
+
+
 def _paper(env: str, method: str) -> str:
     figures = PAPER.get(env, {}).get(method)
     return f"{figures[0]:.3f} / {figures[1]:.3f}" if figures else ""
 
 
-def _markdown_table(heading: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def markdown_table(heading: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose first column is text and whose others are numbers."""
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

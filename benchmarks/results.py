@@ -19,16 +19,18 @@ from spec import ROW_SCHEMA
 
 Row = dict[str, Any]
 
-# As tables order them; the paper's four others follow when they are built. Plugged-in agents stand last.
+# As tables order them. Plugged-in agents stand last.
 LABELS = {
     "random": "Random",
     "popularity": "Popularity",
+    "oracle": "Greedy oracle",
     "sl": "SL",
     "a2c": "A2C",
     "ddpg": "DDPG",
     "td3": "TD3",
     "pgra": "PG-RA",
     "hac": "HAC",
+    "ppo": "PPO (HSRLPolicy)",
     "hsrl-paper": "HSRL (paper's form)",
     "hsrl": "HSRL",
 }
@@ -161,7 +163,9 @@ class Summary:
         env, method: whose.
         seeds: of the runs.
         total_reward, depth: over the seeds.
+        true_reward: Total Reward by the true user, over the seeds that have it; None where nobody knows the user.
         reward_to_reference, depth_to_reference: the method minus HSRL, seed by seed; None without common seeds.
+        reference_better: probability that a run of HSRL has the higher Total Reward; None for HSRL and without it.
         click_rate: mean over the seeds.
         train_seconds: mean over the seeds.
     """
@@ -171,8 +175,10 @@ class Summary:
     seeds: tuple[int, ...]
     total_reward: Interval
     depth: Interval
+    true_reward: Interval | None
     reward_to_reference: Interval | None
     depth_to_reference: Interval | None
+    reference_better: float | None
     click_rate: float
     train_seconds: float
 
@@ -181,12 +187,17 @@ def summarise(rows: Iterable[Row]) -> list[Summary]:
     """Return a summary for each environment (as they come) and method (in the order of the tables)."""
     cells: dict[str, dict[str, dict[int, Row]]] = {}
     for row in rows:
-        cells.setdefault(row["env"], {}).setdefault(row["method"], {})[row["seed"]] = row
+        cells.setdefault(row["env"], {}).setdefault(line_of(row), {})[row["seed"]] = row
     return [
         _summary(env, method, methods[method], methods.get(REFERENCE, {}))
         for env, methods in cells.items()
         for method in sort_methods(methods)
     ]
+
+
+def line_of(row: Row) -> str:
+    """Return which line of a table a row belongs to: its method, or the variant of it that a study names."""
+    return str(row.get("variant") or row["method"])
 
 
 def sort_methods(methods: Iterable[str]) -> list[str]:
@@ -200,12 +211,24 @@ def label(method: str) -> str:
     return LABELS.get(method, method.rpartition(":")[2])
 
 
+def probability_of_improvement(better: Sequence[float], worse: Sequence[float]) -> float:
+    """Return the share of all pairs in which a run of `better` lies above one of `worse`, ties counted half.
+
+    Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice": all pairs, not those
+    of one seed, so that n seeds give n^2 comparisons.
+    """
+    difference = np.subtract.outer(np.asarray(better, dtype=np.float64), np.asarray(worse, dtype=np.float64))
+    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
+
+
 def _summary(env: str, method: str, runs: dict[int, Row], reference: dict[int, Row]) -> Summary:
     seeds = sorted(runs)
 
     def over_seeds(column: str) -> list[float]:
         return [runs[seed][column] for seed in seeds]
 
+    true_rewards = [runs[seed]["true_user"]["total_reward"] for seed in seeds if runs[seed].get("true_user")]
+    rivals = [row["total_reward"] for row in reference.values()] if method != REFERENCE else []
     common = [seed for seed in seeds if seed in reference] if method != REFERENCE else []
 
     def paired(column: str) -> Interval | None:
@@ -217,8 +240,10 @@ def _summary(env: str, method: str, runs: dict[int, Row], reference: dict[int, R
         seeds=tuple(seeds),
         total_reward=interval(over_seeds("total_reward")),
         depth=interval(over_seeds("depth")),
+        true_reward=interval(true_rewards) if true_rewards else None,
         reward_to_reference=paired("total_reward"),
         depth_to_reference=paired("depth"),
+        reference_better=probability_of_improvement(rivals, over_seeds("total_reward")) if rivals else None,
         click_rate=float(np.mean(over_seeds("click_rate"))),
         train_seconds=float(np.mean([runs[seed].get("train_seconds", 0.0) for seed in seeds])),
     )

@@ -16,7 +16,7 @@ from hsrl_gym.catalog import PACKAGED, data_folder, open_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 from plugins import source_digest
 
-ROW_SCHEMA = 1
+ROW_SCHEMA = 2
 # Environment i of a vector that starts at seed s has seed s + i, so that seeds 0 and 1 as they are would share all but
 # one of their users' noise. The seeds of runs therefore lie far apart, and those of scoring lie above them all.
 SEED_STRIDE = 100_000
@@ -40,6 +40,7 @@ class RunSpec:
         device: "cpu" or "cuda".
         settings: keyword arguments of the method.
         env_kwargs: of the environment, for instance {"reward": "mean_with_cost"}.
+        variant: of a study, what tables call the run; "" for the method as it is.
     """
 
     env: str
@@ -53,6 +54,7 @@ class RunSpec:
     device: str = "cpu"
     settings: Mapping[str, Any] = field(default_factory=dict)
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -67,7 +69,7 @@ class RunSpec:
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"{self.env} {self.method} seed {self.seed}"
+        return f"{self.env} {self.variant or self.method} seed {self.seed}"
 
     def key(self) -> str:
         """Return a hash of all that determines the result, so that a finished run is known again.

@@ -106,9 +106,8 @@ class SlateActorCritic(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         if not issubclass(self.policy_class, self.policy_base):
-            raise HsrlError(
-                f"got the policy {self.policy_class.__name__}, expected {self.policy_base.__name__} or a subclass of it."
-            )
+            expected = self.policy_base.__name__
+            raise HsrlError(f"got the policy {self.policy_class.__name__}, expected {expected} or a subclass of it.")
         self.policy_class.check_spaces(self.observation_space, self.action_space)
         if self.fresh_only:
             self.buffer_size = FRESH_STEPS * self.n_envs

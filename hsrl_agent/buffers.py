@@ -40,9 +40,9 @@ class SlateReplayBuffer(DictReplayBuffer):
     """A replay buffer of ids as tensors on the device of the agent, filled from `info["slate"]` and `info["clicks"]`.
 
     The slate that was shown, not the action, is what clicks belong to; behavioral cloning (eq. 24) and credit per
-    item need both, and no algorithm here needs the action. One that acts through a point in a latent space gives that
-    as its action to be stored, and says how wide it is (`latent_width`). SB3's own buffer keeps arrays in the host's memory, which every
-    sample would have to cross from.
+    item need both. An algorithm that acts through a point in a latent space has that stored as its action, and says
+    how wide it is (`latent_width`). SB3's own buffer keeps arrays in the host's memory, which every sample would have
+    to cross from.
 
     Attributes:
         columns: (size, n_envs, ..) tensors by name; those of the next observation begin with `next_`.

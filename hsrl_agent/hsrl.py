@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hsrl_agent.algorithm import SlateActorCritic
 from hsrl_agent.buffers import SlateSamples
+from hsrl_agent.from_log import warm_start
 from hsrl_agent.hsrl_policy import HSRLPolicy
 from hsrl_gym.errors import unknown_name
 
@@ -32,10 +33,10 @@ class Losses(NamedTuple):
 class HSRL(SlateActorCritic):
     """HPN and MLC trained jointly, on transitions that are fresh.
 
-    The defaults follow what was measured, not the paper's settings; `HSRL.paper(...)` has those. They differ in three
-    ways: the buffer holds the last 30 vector steps (old slates of a policy that has moved on are what hurts most),
-    each item of a slate is credited with how it did against the others, and the likelihood is normalised over the
-    live items.
+    The defaults follow what was measured, not the paper's settings; `HSRL.paper(...)` has those. What differs: the
+    buffer holds the last 30 vector steps (old slates of a policy that has moved on are what hurts most), each item of
+    a slate is credited with how it did against the others, the likelihood is normalised over the live items, the heads
+    are tied to the codebook, and the policy starts from the log.
 
     Args:
         entropy_weight: lambda_en of eq. 25.
@@ -45,6 +46,11 @@ class HSRL(SlateActorCritic):
         hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
         heads: "tied" to the codebook's centroids, or "free" (eq. 11 as written).
+        warm_start: passes over the logged slates of the bundle's pool, at most, before the first step; 0 for none.
+        sharpness: of the policy that the log gives (see `from_log.cloning_loss`).
+        critic_first: updates in which the critic alone learns, so that it knows the policy that the log gave before it
+            judges what that does; none without a warm start.
+        tau: Polyak factor of the target network; the paper's 0.01 takes 100 updates to hear of anything.
         settings: those of `SlateActorCritic`.
 
     Raises:
@@ -67,19 +73,24 @@ class HSRL(SlateActorCritic):
         hierarchical: bool = True,
         multi_level_critic: bool = True,
         heads: str = "tied",
+        warm_start: int = 8,
+        sharpness: float = 3.0,
+        critic_first: int = 50,
+        tau: float = 0.05,
         policy_kwargs: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         if credit not in CREDITS:
             raise unknown_name("credit", credit, CREDITS)
         self.entropy_weight, self.bc_weight, self.credit = entropy_weight, bc_weight, credit
+        self.warm_start, self.sharpness, self.critic_first = warm_start, sharpness, critic_first
         network = {
             "likelihood": likelihood,
             "hierarchical": hierarchical,
             "multi_level_critic": multi_level_critic,
             "heads": heads,
         }
-        super().__init__(policy, env, policy_kwargs={**network, **(policy_kwargs or {})}, **settings)
+        super().__init__(policy, env, tau=tau, policy_kwargs={**network, **(policy_kwargs or {})}, **settings)
 
     @classmethod
     def paper(cls: type[SelfHSRL], policy: str | type[HSRLPolicy], env: GymEnv | str, **changes: Any) -> SelfHSRL:
@@ -98,15 +109,35 @@ class HSRL(SlateActorCritic):
             "credit": "slate",
             "likelihood": "bare",
             "heads": "free",
+            "warm_start": 0,
         }
         network = {"dropout": 0.1, **changes.pop("policy_kwargs", {})}
         return cls(policy, env, **{**settings, **changes}, policy_kwargs=network)
 
+    def learn(self: SelfHSRL, total_timesteps: int, *args: Any, **kwargs: Any) -> SelfHSRL:
+        """Start from the log, if that is asked for and nothing was learned yet; then see `SlateActorCritic.learn`."""
+        if self.warm_start and self._n_updates == 0:
+            assert self.env is not None
+            bundle = self.env.get_attr("bundle")[0]
+            warm_start(self.policy, bundle.users["train"], self.warm_start, self.sharpness, self.seed or 0)
+        return super().learn(total_timesteps, *args, **kwargs)
+
     def objective(self, batch: SlateSamples) -> Tensor:
-        """Return the joint loss of eq. 26."""
+        """Return the joint loss of eq. 26; that of the critic alone while it has to catch up with a warm start."""
+        if self.warm_start and self._n_updates < self.critic_first:
+            return self.catching_up(batch)
         losses = self.losses(batch)
         regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning
         return losses.critic + losses.policy_gradient + regularizers
+
+    def catching_up(self, batch: SlateSamples) -> Tensor:
+        """Return the critic's loss (eq. 20), with a gradient for the critic's own weights alone."""
+        network, observations = self.policy.network, batch.observations
+        with torch.no_grad():
+            _, contexts = network.policy(network.encoder(observations["profile"], observations["history"].long()))
+            target = self.td_target(batch, self.policy.plan(batch.next_observations, target=True).value)
+        value, _ = network.critic(contexts)
+        return (value - target).square().mean()
 
     def facts(self, batch: SlateSamples) -> dict[str, Tensor]:
         """Return the terms of the loss; level by level entropy and value, and what the critic makes of them."""

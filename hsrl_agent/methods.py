@@ -8,7 +8,18 @@ from typing import Any, Protocol
 
 from stable_baselines3.common.vec_env import VecEnv
 
-from hsrl_agent.baselines import Popularity, RandomSlates, Supervised, make_a2c
+from hsrl_agent.baselines import (
+    HAC,
+    PGRA,
+    Oracle,
+    Popularity,
+    RandomSlates,
+    Supervised,
+    make_a2c,
+    make_ddpg,
+    make_ppo,
+    make_td3,
+)
 from hsrl_agent.hsrl import HSRL
 from hsrl_gym.errors import unknown_name
 
@@ -43,8 +54,18 @@ class Method:
 METHODS: dict[str, Method] = {
     "random": Method("item", lambda env, seed, device, settings: RandomSlates(env, seed, **settings), False),
     "popularity": Method("item", lambda env, seed, device, settings: Popularity(env, seed, **settings), False),
+    "oracle": Method("item", lambda env, seed, device, settings: Oracle(env, seed, device, **settings), False),
     "sl": Method("item", lambda env, seed, device, settings: Supervised(env, seed, device, **settings), False),
     "a2c": Method("item", lambda env, seed, device, settings: make_a2c(env, seed, device, **settings)),
+    "ddpg": Method("hyper", lambda env, seed, device, settings: make_ddpg(env, seed, device, **settings)),
+    "td3": Method("hyper", lambda env, seed, device, settings: make_td3(env, seed, device, **settings)),
+    "pgra": Method(
+        "item", lambda env, seed, device, settings: PGRA("PGRAPolicy", env, seed=seed, device=device, **settings)
+    ),
+    "hac": Method(
+        "item", lambda env, seed, device, settings: HAC("HACPolicy", env, seed=seed, device=device, **settings)
+    ),
+    "ppo": Method("sid", lambda env, seed, device, settings: make_ppo(env, seed, device, **settings)),
     "hsrl": Method(
         "sid", lambda env, seed, device, settings: HSRL("HSRLPolicy", env, seed=seed, device=device, **settings)
     ),

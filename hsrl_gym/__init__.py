@@ -1,6 +1,6 @@
 """Slate recommendation environments on users learned from logs.
 
-`import hsrl_gym` registers `HSRL-RL4RS-v0`, `HSRL-ML1M-v0` and `HSRL-ML100K-v0` with Gymnasium.
+`import hsrl_gym` registers `HSRL-RL4RS-v0`, `HSRL-ML1M-v0`, `HSRL-ML100K-v0` and `HSRL-World-v0` with Gymnasium.
 """
 
 from gymnasium.envs.registration import register
@@ -11,10 +11,12 @@ __version__ = "0.1.0"
 __all__ = ["HsrlError", "__version__"]
 
 # The reference code pays `sweet_point` on RL4RS and `mean_with_cost` on MovieLens, and so do these.
-_DEFAULTS = {
+_DEFAULTS: dict[str, dict[str, str]] = {
     "HSRL-RL4RS-v0": {"default_bundle": "rl4rs", "reward": "sweet_point"},
     "HSRL-ML1M-v0": {"default_bundle": "ml1m", "reward": "mean_with_cost"},
     "HSRL-ML100K-v0": {"default_bundle": "ml100k", "reward": "mean_with_cost"},
+    # The users themselves, not models of them; agents of HSRL-RL4RS-v0 act there unchanged.
+    "HSRL-World-v0": {"default_bundle": "rl4rs", "reward": "sweet_point", "simulator": "true"},
 }
 
 for _id, _kwargs in _DEFAULTS.items():

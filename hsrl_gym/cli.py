@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
 
+if TYPE_CHECKING:  # the command answers at once when it has nothing to compute
+    from hsrl_gym.fidelity import Slice, UserScore
+
+_CODEBOOKS = ("behaviour", "features")
 _LOADERS = ("rl4rs", "ml1m", "ml100k", "ml-latest", "atomic", "synthetic")
 
 
@@ -47,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--slates", type=int, default=60_000, help="slates that a synthetic world logs")
     build.add_argument("--levels", type=int, default=3, help="levels of the semantic IDs, L")
     build.add_argument("--vocab", type=int, default=64, help="tokens of each level, V")
+    build.add_argument("--codebook", default="behaviour", help=f"what IDs are made of: {' or '.join(_CODEBOOKS)}")
     build.add_argument("--pool", type=int, default=20_000, help="logged rows kept in each user pool, at most")
     build.add_argument("--epochs", type=int, default=8, help="passes over the logs to fit a user, at most")
     build.add_argument("--seed", type=int, default=0)
@@ -76,6 +81,8 @@ def _build(options: argparse.Namespace) -> None:
             raise HsrlError(f"got --{name} {getattr(options, name)}, expected at least 1.")
     if options.format not in _LOADERS:
         raise unknown_name("format", options.format, _LOADERS)
+    if options.codebook not in _CODEBOOKS:
+        raise unknown_name("codebook", options.codebook, _CODEBOOKS)
     if not 0 <= options.seed < 2**31:
         raise HsrlError(f"got --seed {options.seed}, expected 0 to {2**31 - 1}.")
     open_device(options.device)
@@ -90,6 +97,7 @@ def _build(options: argparse.Namespace) -> None:
         options.device,
         settings=FitSettings(max_epochs=options.epochs),
         pool_rows=options.pool,
+        codebook=options.codebook,
     )
     folder = save_bundle(bundle, options.out)
     _print_bundle(bundle)
@@ -125,17 +133,22 @@ def _load(options: argparse.Namespace) -> Any:
 def _inspect(options: argparse.Namespace) -> None:
     from hsrl_gym.bundle import load_bundle
     from hsrl_gym.catalog import PACKAGED
-    from hsrl_gym.figures import draw_codebook_use, draw_reliability
+    from hsrl_gym.fidelity import predict, score_slices, score_users
+    from hsrl_gym.figures import draw_codebook_use, draw_fidelity, draw_reliability
 
     packaged = PACKAGED / options.bundle
     folder = packaged if not Path(options.bundle).exists() and packaged.exists() else Path(options.bundle)
     bundle = load_bundle(folder)
+    predicted = predict(bundle)
+    slices = score_slices(bundle, predicted)
     _print_bundle(bundle)
+    _print_fidelity(slices, score_users(bundle, predicted))
     out = options.out or Path("results/inspect") / folder.name
     out.mkdir(parents=True, exist_ok=True)
     draw_reliability(bundle.fidelity, out / "reliability.png")
     draw_codebook_use(bundle.codebook, out / "codebook.png")
-    print(f"pictures: {out / 'reliability.png'}, {out / 'codebook.png'}")
+    draw_fidelity(slices, out / "fidelity.png")
+    print(f"pictures: {', '.join(str(out / name) for name in ('reliability.png', 'fidelity.png', 'codebook.png'))}")
 
 
 def _print_bundle(bundle: Any) -> None:
@@ -174,6 +187,43 @@ def _print_bundle(bundle: Any) -> None:
         f"{report.n_sids:,} SIDs for {report.n_items:,} items, {report.n_collisions} collisions "
         f"({report.n_moved} items were moved), reconstruction error {report.reconstruction_error:.3f}"
     )
+
+
+# Of each kind of slice: what its table is headed, and its first column.
+_SLICES = {
+    "slot": ("by place in the slate", "slot"),
+    "popularity": ("by tenths of the items, from rarely to often shown in the train pool", "tenth"),
+    "history": ("by clicks in the history", "clicks"),
+}
+
+
+def _print_fidelity(slices: Sequence[Slice], scores: Mapping[str, UserScore]) -> None:
+    """Print the learned users slice by slice, and against the true one where the bundle knows it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    learned = [user for user in scores if user != "true"]
+    for kind in dict.fromkeys(part.kind for part in slices):
+        title, first = _SLICES[kind]
+        table = Table(title=f"Eval pool {title} (p: mean prediction)", title_justify="left")
+        headings = [f"{user}\n{what}" for user in learned for what in ("AUC", "loss", "p")]
+        for heading in (first, "shown", "clicked", *headings):
+            table.add_column(heading, justify="left" if heading == first else "right")
+        for part in (part for part in slices if part.kind == kind):
+            said = [part.scores[user] for user in learned]
+            numbers = [f"{value:.3f}" for one in said for value in (one.auc, one.log_loss, one.predicted)]
+            table.add_row(part.name, f"{part.n:,}", f"{part.observed:.3f}", *numbers)
+        console.print(table)
+    if "true" not in scores:
+        return
+    table = Table(title="Learned users against the true one, on the same slates", title_justify="left")
+    for heading in ("user", "AUC", "log-loss", "ECE", "mean |p - p_true|"):
+        table.add_column(heading, justify="left" if heading == "user" else "right")
+    for user, score in scores.items():
+        error = f"{score.error:.4f}" if score.error is not None else ""
+        table.add_row(user, f"{score.auc:.4f}", f"{score.log_loss:.4f}", f"{score.ece:.4f}", error)
+    console.print(table)
 
 
 def _plain(value: Any) -> str:

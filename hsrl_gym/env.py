@@ -15,9 +15,10 @@ from torch.nn import functional
 from hsrl_gym.actions import ACTION_MODES, ActionMode
 from hsrl_gym.bundle import SIMULATORS, Bundle
 from hsrl_gym.catalog import open_bundle
-from hsrl_gym.core import Outcome, SessionParams, SessionState, SlateCore
+from hsrl_gym.core import Outcome, Respond, SessionParams, SessionState, SlateCore
 from hsrl_gym.data.profile import PROFILE_LIMIT
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
+from hsrl_gym.world import TRUE_USER, TrueUsers
 
 Observation = dict[str, NDArray[Any]]
 
@@ -38,8 +39,8 @@ class SlateSessions:
         miss_cost: float = 0.1,
         device: str = "cpu",
     ) -> None:
-        if simulator not in SIMULATORS:
-            raise unknown_name("simulator", simulator, SIMULATORS)
+        if simulator not in (*SIMULATORS, TRUE_USER):
+            raise unknown_name("simulator", simulator, (*SIMULATORS, TRUE_USER))
         if action_mode not in ACTION_MODES:
             raise unknown_name("action_mode", action_mode, ACTION_MODES)
         self.bundle = bundle
@@ -47,10 +48,15 @@ class SlateSessions:
         size = bundle.slate_size if slate_size is None else slate_size
         self.params = SessionParams(size, reward, patience, max_steps, initial_patience, miss_cost)
         self.actions: ActionMode = ACTION_MODES[action_mode](bundle.codebook, size, self.device)
-        users = bundle.users[simulator]
+        users = bundle.users["eval" if simulator == TRUE_USER else simulator]
         profiles = torch.as_tensor(users.profile, device=self.device)
         histories = torch.as_tensor(users.history, device=self.device)
-        self.core = SlateCore(bundle.simulators[simulator].prepared(profiles), profiles, histories, self.params)
+        respond: Respond = (
+            TrueUsers(bundle, users, self.device)
+            if simulator == TRUE_USER
+            else bundle.simulators[simulator].prepared(profiles)
+        )
+        self.core = SlateCore(respond, profiles, histories, self.params)
         self.codes = torch.as_tensor(bundle.codebook.codes, device=self.device).long()
         width, length = users.profile.shape[1], users.history.shape[1]
         self.observation_space = spaces.Dict(
@@ -100,7 +106,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     ## Description
     Each episode is a session of one user of the bundle's pool. A click model learned from logs plays the user: it
     gives each item of the slate a click probability from the user's profile and the items clicked so far; the clicks
-    are drawn, clicked items join the history, and misses cost patience.
+    are drawn, clicked items join the history, and misses cost patience. With `simulator="true"` the user is the one who
+    wrote the log, for bundles that were made from a `SyntheticWorld`; the users are those of the "eval" pool.
 
     ## Action Space
     - `action_mode="sid"`: `MultiDiscrete([V_1, .., V_L] * K)`, a semantic ID for each slot. Every action is executable:
@@ -127,8 +134,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     `slate` (K,) item ids, `clicks` (K,) 0 or 1, `patience`, `slate_tokens` (K, L) of what was really shown.
 
     ## Arguments
-    `bundle` (folder; None for the id's own), `simulator="train"|"eval"`, `action_mode`, `reward`, `patience`,
-    `slate_size`, `max_steps`, `initial_patience`, `miss_cost`, `device`, `render_mode="ansi"`.
+    `bundle` (folder; None for the id's own), `simulator="train"|"eval"|"true"`, `action_mode`, `reward`,
+    `patience`, `slate_size`, `max_steps`, `initial_patience`, `miss_cost`, `device`, `render_mode="ansi"`.
 
     ## Version History
     - v0: first version.

@@ -1,14 +1,22 @@
-"""The pictures of a bundle: reliability of the learned users, use of the codebook."""
+"""The pictures of a bundle: reliability and fidelity of the learned users, use of the codebook."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsrl_gym.codebook import Codebook
+from hsrl_gym.fidelity import Slice
+
+_KINDS = {
+    "slot": "place in the slate",
+    "popularity": "items, rarest tenth to most shown",
+    "history": "clicks in the history",
+}
+_COLOURS = {"train": "C0", "eval": "C1", "true": "0.35"}
 
 
 def draw_reliability(fidelity: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
@@ -29,6 +37,36 @@ def draw_reliability(fidelity: Mapping[str, Mapping[str, Any]], path: str | Path
             fontsize=10,
         )
         axes.legend(loc="upper left", frameon=False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def draw_fidelity(slices: Sequence[Slice], path: str | Path) -> None:
+    """Draw how far each user's mean prediction is from the observed click rate, and its AUC, slice by slice.
+
+    The grey band is where the observed rate itself lies with 95%: a point within it is no proof of an error.
+    """
+    from matplotlib.figure import Figure
+
+    kinds = list(dict.fromkeys(part.kind for part in slices))
+    figure = Figure(figsize=(4.2 * len(kinds), 5.6), layout="constrained")
+    panels = figure.subplots(2, len(kinds), squeeze=False, sharex="col", sharey="row")
+    for column, kind in enumerate(kinds):
+        own = [part for part in slices if part.kind == kind]
+        place = np.arange(len(own))
+        observed, n = (np.array([getattr(part, name) for part in own]) for name in ("observed", "n"))
+        error = 1.96 * np.sqrt(np.maximum(observed * (1.0 - observed), 1e-9) / n)
+        upper, lower = panels[:, column]
+        upper.fill_between(place, -error, error, color="0.85", linewidth=0)
+        upper.axhline(0.0, color="0.6", linewidth=1)
+        for user in own[0].scores:
+            style = {"color": _COLOURS.get(user), "marker": "o", "markersize": 3.5, "linewidth": 1.2, "label": user}
+            upper.plot(place, [part.scores[user].predicted - part.observed for part in own], **style)
+            lower.plot(place, [part.scores[user].auc for part in own], **style)
+        lower.set_xticks(place, [part.name for part in own])
+        lower.set_xlabel(_KINDS.get(kind, kind))
+    panels[0, 0].set_ylabel("predicted minus observed\nclick rate")
+    panels[1, 0].set_ylabel("AUC")
+    panels[0, 0].legend(frameon=False, title="user")
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hsrl_gym import build
-from hsrl_gym.build import build_bundle
+from hsrl_gym.behaviour import behaviour_vectors
+from hsrl_gym.build import build_bundle, with_codebook
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.data.log import InteractionLog
 from hsrl_gym.errors import HsrlError
@@ -165,3 +166,33 @@ def test_a_log_without_misses_is_refused(tiny_log: InteractionLog) -> None:
 def test_a_log_too_short_to_be_split_is_refused(tiny_log: InteractionLog) -> None:
     with pytest.raises(HsrlError, match=r"1 rows cannot be split at 0\.8"):
         build_bundle(tiny_log.rows(slice(0, 1)), vocabulary=8, progress=False)
+
+
+def test_the_codebook_is_made_of_behaviour_unless_told_otherwise(build_only: Build) -> None:
+    bundle, _ = build_only()
+    assert bundle.provenance["codebook"] == "behaviour"
+    users = bundle.users["train"]
+    np.testing.assert_array_equal(bundle.codebook.vectors, behaviour_vectors(bundle.simulators["train"], users))
+    plain, _ = build_only(codebook="features")
+    np.testing.assert_array_equal(plain.codebook.vectors, plain.codebook.features)
+    assert not np.array_equal(bundle.codebook.codes, plain.codebook.codes)
+    with pytest.raises(HsrlError, match=r"unknown codebook 'feature'; did you mean features"):
+        build_only(codebook="feature")
+
+
+def test_other_semantic_ids_for_the_same_users(build_only: Build) -> None:
+    """As if it had been built so, and the users as they were."""
+    bundle, _ = build_only()
+    other, _ = build_only(codebook="features", n_levels=2, vocabulary=16)
+    changed = with_codebook(bundle, 2, 16, codebook="features")
+    np.testing.assert_array_equal(changed.codebook.codes, other.codebook.codes)
+    assert {name: changed.provenance[name] for name in ("codebook", "vocabulary", "n_levels")} == {
+        "codebook": "features",
+        "vocabulary": [16, 16],
+        "n_levels": 2,
+    }
+    assert changed.simulators is bundle.simulators
+    np.testing.assert_array_equal(changed.codebook.features, bundle.codebook.features)
+    again = with_codebook(changed, 3, 8)
+    np.testing.assert_array_equal(again.codebook.codes, bundle.codebook.codes)
+    np.testing.assert_array_equal(again.codebook.vectors, bundle.codebook.vectors)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hsrl_gym.bundle import load_bundle
+from hsrl_gym.bundle import Bundle, load_bundle, save_bundle
 from hsrl_gym.cli import main
 
 FRAGMENT = Path(__file__).parents[2] / "shared" / "data" / "rl4rs-fragment"
@@ -21,13 +22,18 @@ def test_builds_and_inspects_a_synthetic_bundle(tmp_path: Path, capsys: pytest.C
     bundle = load_bundle(out)
     assert bundle.codebook.vocabulary == (18, 18)
     assert bundle.source == "SyntheticWorld('rl4rs', seed=0)"
+    assert bundle.provenance["world"] == {"shape": "rl4rs", "seed": 0}
     assert len(bundle.users["train"]) == 50
     capsys.readouterr()
     assert main(["inspect", str(out), "--out", str(tmp_path / "pictures")]) == 0
     printed = capsys.readouterr().out
     assert "283 SIDs for 283 items, 0 collisions" in printed
     assert f"{bundle.fidelity['train']['auc']:.4f}" in printed
-    for name in ("reliability.png", "codebook.png"):
+    for part in ("clicks in the history", "tenths of the items", "mean |p - p_true|"):
+        assert part in printed
+    users = bundle.users["eval"]
+    assert f"{users.clicks[:, 0].mean():.3f}" in printed  # of the first slot
+    for name in ("reliability.png", "fidelity.png", "codebook.png"):
         assert (tmp_path / "pictures" / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -35,8 +41,21 @@ def test_builds_and_inspects_a_synthetic_bundle(tmp_path: Path, capsys: pytest.C
 def test_builds_from_real_rows(tmp_path: Path) -> None:
     assert main(["build", "rl4rs", "--logs", str(FRAGMENT), "--out", str(tmp_path / "b"), *TINY]) == 0
     bundle = load_bundle(tmp_path / "b")
+    assert "world" not in bundle.provenance
     assert (bundle.n_items, bundle.slate_size) == (283, 9)
     assert str(tmp_path) not in bundle.source
+
+
+def test_inspects_real_users_without_a_true_one(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = replace(tiny_bundle, source="MovieLens-100K", provenance={})
+    folder = save_bundle(real, tmp_path / "real")
+    assert main(["inspect", str(folder), "--out", str(tmp_path / "pictures")]) == 0
+    printed = capsys.readouterr().out
+    assert "clicks in the history" in printed
+    assert "true" not in printed
+    assert (tmp_path / "pictures" / "fidelity.png").is_file()
 
 
 @pytest.mark.parametrize(

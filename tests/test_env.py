@@ -112,7 +112,7 @@ def test_spaces(tiny_bundle: Bundle) -> None:
     assert (history.shape, history.dtype, history.high.max()) == ((50,), np.int32, 60)
     assert env.action_space.nvec.tolist() == [8] * 12  # type: ignore[attr-defined]
     assert SlateEnv(tiny_bundle, action_mode="item").action_space.nvec.tolist() == [60] * 4  # type: ignore[attr-defined]
-    assert SlateEnv(tiny_bundle, action_mode="hyper").action_space.shape == (12,)
+    assert SlateEnv(tiny_bundle, action_mode="hyper").action_space.shape == (32,)
     assert SlateEnv(tiny_bundle, slate_size=2).action_space.nvec.tolist() == [8] * 6  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.image import imread
 
 from hsrl_gym.codebook import Codebook
-from hsrl_gym.figures import draw_codebook_use, draw_reliability
+from hsrl_gym.fidelity import Slice, SliceScore
+from hsrl_gym.figures import draw_codebook_use, draw_fidelity, draw_reliability
 
 FIDELITY: dict[str, dict[str, Any]] = {
     "train": {
@@ -80,6 +81,27 @@ def test_codebook_use(tmp_path: Path, drawn: list[matplotlib.figure.Figure]) -> 
     assert first.get_title() == f"level 1: perplexity {np.exp(entropy):.1f} of 4"
     assert drawn[0].get_suptitle() == "5 items, 4 SIDs, 1 collisions"
     assert imread(tmp_path / "codebook.png").std() > 0.01
+
+
+def test_fidelity(tmp_path: Path, drawn: list[matplotlib.figure.Figure]) -> None:
+    slices = [
+        Slice("slot", "1", 100, 0.5, {"train": SliceScore(0.7, 0.6, 0.55), "eval": SliceScore(0.8, 0.5, 0.5)}),
+        Slice("slot", "2", 25, 0.2, {"train": SliceScore(0.6, 0.6, 0.1), "eval": SliceScore(0.75, 0.5, 0.2)}),
+        Slice("history", "0", 125, 0.4, {"train": SliceScore(0.65, 0.6, 0.4), "eval": SliceScore(0.7, 0.5, 0.4)}),
+    ]
+    draw_fidelity(slices, tmp_path / "fidelity.png")
+    panels: list[Any] = drawn[0].axes
+    assert len(panels) == 4  # two kinds, error above and AUC below
+    lines = {line.get_label(): line.get_ydata() for line in panels[0].lines}
+    np.testing.assert_allclose(lines["train"], [0.05, -0.1], atol=1e-9)
+    np.testing.assert_allclose(lines["eval"], [0.0, 0.0], atol=1e-9)
+    band = panels[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert band.max() == pytest.approx(1.96 * np.sqrt(0.2 * 0.8 / 25))
+    lower = {line.get_label(): line.get_ydata() for line in panels[2].lines}
+    np.testing.assert_allclose(lower["train"], [0.7, 0.6])
+    assert [text.get_text() for text in panels[2].get_xticklabels()] == ["1", "2"]
+    assert panels[3].get_xlabel() == "clicks in the history"
+    assert imread(tmp_path / "fidelity.png").std() > 0.01
 
 
 def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:

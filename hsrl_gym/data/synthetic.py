@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +61,16 @@ WORLDS = {
     "rl4rs": WorldConfig("rl4rs", n_items=283, slate_size=9, n_item_features=40, n_profile=16),
     "ml1m": WorldConfig("ml1m", n_items=3706, slate_size=10, n_item_features=24, n_profile=16, n_clusters=18),
 }
+
+
+# What `SyntheticWorld.write_log` says of itself, and nothing like it.
+_SOURCE = re.compile(r"SyntheticWorld\('([A-Za-z0-9._-]+)', seed=(\d{1,18})\)")
+
+
+def world_of(source: str) -> dict[str, str | int] | None:
+    """Return the shape and the seed of the world that wrote a log of this source, None for all other sources."""
+    found = _SOURCE.fullmatch(source)
+    return {"shape": found[1], "seed": int(found[2])} if found else None
 
 
 class SyntheticWorld:
@@ -129,6 +141,13 @@ class SyntheticWorld:
         match = torch.einsum("bd,bkd->bk", interest, self._latent[slate])
         return config.base + config.taste * match + self._quality[slate] + mood - fatigue
 
+    def to(self, device: torch.device) -> SyntheticWorld:
+        """Return the same world with what it answers from on `device`."""
+        other = copy.copy(self)
+        for name in ("_latent", "_quality", "_sweet", "_cluster", "_to_interest"):
+            setattr(other, name, getattr(self, name).to(device))
+        return other
+
     def write_log(self, n_slates: int = 60_000, exploration: float = 0.5) -> InteractionLog:
         """Return sessions under a logging policy, in time order.
 
@@ -168,7 +187,7 @@ class SyntheticWorld:
         topics = self._cluster.tolist()
         return InteractionLog(
             name=self.config.name,
-            source=f"SyntheticWorld({self.config.name!r}, seed={self.seed})",
+            source=f"SyntheticWorld('{self.config.name}', seed={self.seed})",
             time=np.arange(n_slates),
             user=user.astype(np.int64),
             profile=self.profiles[who],

@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {"width": 16, "n_layers": 1, "n_heads": 2, "critic_hidde
 
 def make(bundle: Bundle, num_envs: int = 8, seed: int = 0, **settings: Any) -> HSRL:
     env = make_vec_env(ENV, num_envs, seed=seed, bundle=bundle)
-    return HSRL("HSRLPolicy", env, seed=seed, device="cpu", policy_kwargs=SMALL, **settings)
+    return HSRL("HSRLPolicy", env, seed=seed, device="cpu", policy_kwargs=SMALL, **{"warm_start": 0, **settings})
 
 
 def mean_reward(model: Any, bundle: Bundle, action_mode: str = "sid", n_users: int = 200) -> float:
@@ -271,3 +271,28 @@ class FlatObservation(gymnasium.ObservationWrapper):  # type: ignore[type-arg]
 
     def observation(self, observation: dict[str, np.ndarray]) -> np.ndarray:
         return observation["profile"]
+
+
+def test_the_critic_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> None:
+    """Two updates that move the critic and nothing else (but for the target), and a third that moves all."""
+    model = make(toy_world, num_envs=4, critic_first=2, warm_start=1)
+    model.learn(4)
+    before = {name: weight.clone() for name, weight in model.policy.network.named_parameters()}
+    model.learn(4, reset_num_timesteps=False)
+    changed = moved(before, model)
+    assert changed
+    assert all(name.startswith("critic.") for name in changed)
+    model.learn(4, reset_num_timesteps=False)
+    assert {"encoder", "policy", "critic"} == {name.split(".")[0] for name in moved(before, model)}
+
+
+def test_nothing_waits_without_a_warm_start(toy_world: Bundle) -> None:
+    model = make(toy_world, num_envs=4, critic_first=2, warm_start=0)
+    before = {name: weight.clone() for name, weight in model.policy.network.named_parameters()}
+    model.learn(4)
+    assert any(name.startswith("policy.heads") for name in moved(before, model))
+
+
+def moved(before: dict[str, torch.Tensor], model: HSRL) -> set[str]:
+    """Return the names of the weights that are not what they were."""
+    return {name for name, weight in model.policy.network.named_parameters() if not torch.equal(before[name], weight)}

@@ -11,17 +11,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from curves import band, draw_curves
-from report import PAPER, caption, markdown, table_csv, write_report
-from results import Interval, interval, label, read_rows, sort_methods, summarise, write_row, write_text
+from report import PAPER, caption, markdown, print_tables, table_csv, write_rows, write_table2
+from results import (
+    Interval,
+    interval,
+    label,
+    probability_of_improvement,
+    read_rows,
+    sort_methods,
+    summarise,
+    write_row,
+    write_text,
+)
+from spec import ROW_SCHEMA
 
 RL4RS, ML1M = "HSRL-RL4RS-v0", "HSRL-ML1M-v0"
 
 
 def make_row(method: str, seed: int, reward: float, env: str = ML1M, **changes: Any) -> dict[str, Any]:
     row = {
-        "schema": 1,
+        "schema": ROW_SCHEMA,
         "key": f"{env}-{method}-{seed}",
         "env": env,
         "method": method,
@@ -47,6 +59,12 @@ def make_row(method: str, seed: int, reward: float, env: str = ML1M, **changes: 
 HSRL_ROWS = [make_row("hsrl", seed, reward) for seed, reward in enumerate((10.0, 12.0, 11.0))]
 A2C_ROWS = [make_row("a2c", seed, reward) for seed, reward in enumerate((9.0, 13.0))]
 RANDOM_ROWS = [make_row("random", 5, 2.0)]
+TRUE_ROWS = [
+    *(dict(row, true_user={"total_reward": true}) for row, true in zip(A2C_ROWS, (9.0, 10.0), strict=True)),
+    dict(HSRL_ROWS[0], true_user={"total_reward": 7.0}),
+    *HSRL_ROWS[1:],
+    make_row("random", 0, 2.0, true_user=None),
+]
 
 
 def test_interval_of_one_seed_is_not_available() -> None:
@@ -122,6 +140,50 @@ def test_pairing_takes_out_what_the_seeds_share() -> None:
     assert -1.0 - 1e-9 <= found.low < found.high <= -0.9 + 1e-9
 
 
+def test_probability_of_improvement_by_hand() -> None:
+    assert probability_of_improvement([3.0], [2.0]) == 1.0
+    assert probability_of_improvement([2.0], [3.0]) == 0.0
+    # 5 beats 1 and 4 and ties 5, 3 beats 1: 2.5 + 1 of 6 pairs.
+    assert probability_of_improvement([5.0, 3.0], [1.0, 4.0, 5.0]) == pytest.approx(3.5 / 6)
+    assert probability_of_improvement([1.0, 4.0, 5.0], [5.0, 3.0]) == pytest.approx(2.5 / 6)
+    # HSRL 10, 12, 11 against A2C 9, 13: 3 of 6, though A2C has no seed 2; against random, with no seed in common, all.
+    random, a2c, hsrl = summarise([*A2C_ROWS, *HSRL_ROWS, *RANDOM_ROWS])
+    assert (random.reference_better, a2c.reference_better, hsrl.reference_better) == (1.0, 0.5, None)
+    assert summarise(A2C_ROWS)[0].reference_better is None
+
+
+def test_true_user_in_summary_and_tables() -> None:
+    rows = [*TRUE_ROWS, make_row("random", 0, 2.0, env=RL4RS)]
+    random, a2c, hsrl, elsewhere = summarise(rows)
+    assert random.true_reward is None  # nobody asked the true user
+    assert a2c.true_reward == Interval(9.5, 9.0, 10.0, 2)
+    assert hsrl.true_reward == Interval(7.0, None, None, 1)  # of the seeds that have it
+    assert elsewhere.true_reward is None
+    lines = markdown(rows, [random, a2c, hsrl, elsewhere], {}).splitlines()
+    assert "ML1M Total Reward [95%] | Depth [95%] | true user [95%] | paper: Reward / Depth | RL4RS" in lines[2]
+    assert lines[2].count("true user") == 1
+    assert "| 12.00 [10.00, 14.00] | 9.50 [9.00, 10.00] | 9.533 / 10.644 |" in lines[5]
+    assert lines[4].startswith("| Random | 2.00 [n/a] | 3.00 [n/a] |  |  | 2.00 [n/a] |")
+    assert {line.count("|") for line in lines[2:7]} == {lines[2].count("|")}
+    text = list(csv.DictReader(io.StringIO(table_csv([random, a2c, hsrl]))))
+    assert [line["true_reward_mean"] for line in text] == ["", "9.5", "7.0"]
+    assert [line["p_hsrl_better"] for line in text] == ["1.0", "0.5", ""]
+    assert "| A2C | +0.00 [-1.00, +1.00] | +0.00 [-1.00, +1.00] | 0.50 |  |  |  |" in lines
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_terminal_shows_the_true_user_and_the_chance(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    print_tables(console, TRUE_ROWS, {})
+    text = " ".join(console.export_text().split())
+    for part in ("true user", "9.50", "P(HSRL", "0.50", "Kendall's tau 1.00"):
+        assert part in text
+    plain = Console(width=width, file=io.StringIO(), record=True)
+    print_tables(plain, A2C_ROWS, {})
+    assert "true user" not in plain.export_text()
+    assert "P(HSRL" not in plain.export_text()
+
+
 def test_order_and_names_of_methods() -> None:
     methods = ["my.agents:Mine", "hsrl", "hsrl-paper", "a2c", "sl", "popularity", "random"]
     ordered = ["random", "popularity", "sl", "a2c", "hsrl-paper", "hsrl", "my.agents:Mine"]
@@ -143,8 +205,8 @@ def test_markdown_table() -> None:
     assert (
         lines[6] == "| HSRL | 11.00 [10.00, 12.00] | 12.00 [11.00, 13.00] | 18.884 / 18.970 |  |  | 12.308 / 13.084 |"
     )
-    assert "| A2C | +0.00 [-1.00, +1.00] | +0.00 [-1.00, +1.00] |  |  |" in lines
-    assert "| Random | -8.00 [n/a] | -8.00 [n/a] |  |  |" in lines
+    assert "| A2C | +0.00 [-1.00, +1.00] | +0.00 [-1.00, +1.00] | 0.50 |  |  |  |" in lines
+    assert "| Random | -8.00 [n/a] | -8.00 [n/a] | 1.00 |  |  |  |" in lines
     assert "Random on ML1M has 1 of 2 seeds" in text
 
 
@@ -171,6 +233,14 @@ def test_caption_says_what_the_numbers_are() -> None:
     assert "With one seed there is none (n/a)" in text
 
 
+def test_caption_of_the_true_users() -> None:
+    rows = [make_row("hsrl", 0, 3.0, env="HSRL-World-v0")]
+    text = "\n".join(caption(rows, summarise(rows), {}))
+    assert "World: the true users, for learning and for scoring, of SyntheticWorld('x', seed=0)." in text
+    assert "learned from" not in text
+    assert "`eval` user" not in text
+
+
 def test_figures_of_the_paper() -> None:
     """Table 2 of the paper; Delta vs. HAC in its last row gives a second way to each HSRL figure."""
     for env, gains in {RL4RS: (22.4, 17.9), ML1M: (7.1, 6.4)}.items():
@@ -192,12 +262,13 @@ def test_csv_has_all_digits() -> None:
 
 def test_report_is_written_whole(tmp_path: Path) -> None:
     rows = [*HSRL_ROWS, *A2C_ROWS, make_row("m:Mine", 0, 4.0, curve=[[3200, 2.0, 4.0, 5.0]])]
-    files = write_report(rows, tmp_path / "deep" / "out", {ML1M: [0, 1, 2]})
-    names = ["table2.md", "table2.csv", "results.jsonl", "learning_curves.png"]
+    out = tmp_path / "deep" / "out"
+    files = [*write_table2(rows, out, {ML1M: [0, 1, 2]}), write_rows(rows, out)]
+    names = ["table2.md", "table2.csv", "learning_curves.png", "results.jsonl"]
     assert [file.name for file in files] == names
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(names)
-    assert [json.loads(line) for line in files[2].read_text().splitlines()] == rows
-    assert files[3].read_bytes().startswith(b"\x89PNG")
+    assert [json.loads(line) for line in files[3].read_text().splitlines()] == rows
+    assert files[2].read_bytes().startswith(b"\x89PNG")
 
 
 def test_band_of_a_curve() -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,13 @@ import pytest
 import torch
 
 from hsrl_agent import HSRL, make_vec_env
+from hsrl_gym.bundle import Bundle
+from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.world import TrueUsers
 from plugins import load_agent_class, resolve
 from runner import RunSpec, evaluate, learn, make_eval_envs, run, undisturbed
+from scoring import Scores, describe_codebook
 from spec import EVAL_SEEDS, MAX_SEED, eval_seed, train_seed
 
 ENV = "HSRL-RL4RS-v0"
@@ -127,6 +132,100 @@ def test_row_says_what_was_run_and_how_it_went(spec: RunSpec) -> None:
     assert row["versions"]["torch"] == torch.__version__
 
 
+def test_profile_over_the_steps_by_hand() -> None:
+    """Three sessions of 1, 3 and 3 steps; the first step brought 0.9 in all, the third 0.5."""
+    depth, zeros = np.array([1.0, 3.0, 3.0]), np.zeros(3)
+    profile = Scores(zeros, depth, zeros, zeros + 1, np.array([0.9, 0.4, 0.5])).step_profile(5)
+    assert profile["playing"] == pytest.approx([1.0, 2 / 3, 2 / 3, 0.0, 0.0])
+    assert profile["reward"][:3] == pytest.approx([0.3, 0.2, 0.25])
+    assert profile["reward"][3:] == [None, None]
+
+
+def test_profile_over_the_steps_adds_up_to_the_score(spec: RunSpec) -> None:
+    row = run(replace(spec, method="popularity"))
+    reward, playing = row["step_profile"]["reward"], row["step_profile"]["playing"]
+    assert len(reward) == len(playing) == 20
+    assert playing[0] == 1.0
+    assert playing == sorted(playing, reverse=True)
+    assert sum(playing) == pytest.approx(row["depth"])
+    gained = [mean * share for mean, share in zip(reward, playing, strict=True) if mean is not None]
+    assert sum(gained) == pytest.approx(row["total_reward"])
+    assert [mean is None for mean in reward] == [share == 0.0 for share in playing]
+
+
+def test_the_true_user_scores_the_same_agent(
+    spec: RunSpec, tiny_world: SyntheticWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(replace(spec, method="popularity"))["true_user"] is None  # nobody knows the world "tiny"
+    monkeypatch.setitem(WORLDS, "tiny", tiny_world.config)
+    row = run(replace(spec, method="popularity"))
+    agent = resolve("popularity").make(make_vec_env(ENV, 2, bundle=spec.bundle, action_mode="item"), 0, "cpu", {})
+    agent.learn(1)
+    envs = make_eval_envs(spec, "item", 20, "true")
+    assert isinstance(envs.sessions.core.respond, TrueUsers)
+    scores = evaluate(agent, envs, 20, eval_seed(spec))
+    names = ("total_reward", "total_reward_se", "depth", "depth_se", "click_rate")
+    assert row["true_user"] == pytest.approx({name: scores.summary()[name] for name in names})
+    assert row["true_user"]["total_reward"] != row["total_reward"]
+
+
+def test_the_world_as_an_environment_of_its_own(
+    spec: RunSpec, tiny_world: SyntheticWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the true user is the one that everybody learns from and is scored by."""
+    monkeypatch.setitem(WORLDS, "tiny", tiny_world.config)
+    learned = run(replace(spec, method="popularity"))
+    row = run(replace(spec, env="HSRL-World-v0", method="popularity"))
+    assert {name: row[name] for name in learned["true_user"]} == learned["true_user"]
+    assert row["true_user"] is None
+
+
+def test_the_true_user_comes_after_all_else(
+    spec: RunSpec, tiny_world: SyntheticWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that draws random numbers has the same score whether or not the true user is known."""
+    before = run(replace(spec, method="random"))
+    monkeypatch.setitem(WORLDS, "tiny", tiny_world.config)
+    assert run(replace(spec, method="random"))["total_reward"] == before["total_reward"]
+
+
+def test_what_the_agent_says_of_itself_is_noted(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsrl_agent.algorithm.LOG_EVERY", 5)
+    said: list[dict[str, float]] = []
+
+    def facts(self: HSRL, batch: Any) -> dict[str, torch.Tensor]:
+        said.append({"updates": float(self._n_updates), "nothing": float("nan")})
+        return {name: torch.tensor(value) for name, value in said[-1].items()}
+
+    monkeypatch.setattr(HSRL, "facts", facts)
+    row = run(spec)  # 16 vector steps of 8 users, an update after each
+    noted = row["diagnostics"]
+    assert noted["updates"] == [one["updates"] for one in said] == [5.0, 10.0, 15.0]
+    assert noted["nothing"] == [None] * 3
+    assert noted["steps"] == [48, 88, 128]  # seen at the step after the update
+    assert set(noted) == {"steps", "updates", "nothing", "click_rate"}
+    assert run(replace(spec, method="popularity"))["diagnostics"] == {}
+
+
+def test_the_last_update_is_noted_too(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsrl_agent.algorithm.LOG_EVERY", 16)
+    assert run(spec)["diagnostics"]["steps"] == [128]
+
+
+def test_codebook_of_the_row(spec: RunSpec, tiny_bundle: Bundle) -> None:
+    row = describe_codebook(tiny_bundle.codebook)
+    codes = tiny_bundle.codebook.codes[1:]
+    assert row["vocabulary"] == [8, 8, 8]
+    for level, counts in enumerate(row["use"]):
+        used = Counter(codes[:, level].tolist())
+        assert counts == sorted([used[token] for token in range(8)], reverse=True)
+        assert row["used_tokens"][level] == len(used)
+        share = np.array(list(used.values())) / 60
+        assert row["perplexity"][level] == pytest.approx(np.exp(-(share * np.log(share)).sum()))
+    assert row["n_collisions"] == 60 - len({tuple(code) for code in codes.tolist()})
+    assert run(replace(spec, method="random"))["codebook"] == row
+
+
 def test_standard_error_and_click_rate_are_those_of_the_sessions(spec: RunSpec) -> None:
     chosen = replace(spec, method="popularity")
     row = run(chosen)
@@ -172,8 +271,8 @@ def test_checkpoints_do_not_disturb_learning(spec: RunSpec, agent_class: type[HS
     for n_checkpoints in (1, 4):
         chosen = replace(spec, n_checkpoints=n_checkpoints)
         agent = agent_class("HSRLPolicy", make_vec_env(ENV, 8, bundle=spec.bundle), seed=train_seed(chosen))
-        curve, _, _ = learn(chosen, agent, "sid", lambda steps: None)
-        assert [point[0] for point in curve] == [0, 32, 64, 96][:n_checkpoints]
+        learning = learn(chosen, agent, "sid", lambda steps: None)
+        assert [point[0] for point in learning.curve] == [0, 32, 64, 96][:n_checkpoints]
         weights.append(torch.cat([weight.flatten() for weight in agent.policy.parameters()]))
     assert torch.equal(*weights)
 

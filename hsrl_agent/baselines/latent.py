@@ -1,0 +1,92 @@
+"""What PG-RA and HAC share: an actor that names a point in R^d, and item kernels that score the items there.
+
+Letters: B users, H history length, P profile width, K slate size, N items, F item features, d width of a point.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import Tensor, nn
+
+from hsrl_agent.distributions import SlateDistribution
+from hsrl_agent.encoder import SASRec
+from hsrl_agent.policies import ItemPolicy
+
+
+class LatentNetwork(nn.Module):
+    """SASRec and a map from its state to a point; the score of an item is its kernel's inner product with the point.
+
+    The kernels share nothing with the encoder's item table, so that a loss reaches the one without the other.
+    """
+
+    is_live: Tensor
+
+    def __init__(self, encoder: SASRec, is_live: Tensor, width: int, point_width: int) -> None:
+        """Take the encoder and which items can be shown, (N,) bool."""
+        super().__init__()
+        self.encoder = encoder
+        self.actor = nn.Linear(width, point_width)
+        self.kernel_map = nn.Linear(encoder.get_buffer("item_features").shape[1], point_width)
+        self.kernel_free = nn.Parameter(0.02 * torch.randn(len(is_live), point_width))
+        self.register_buffer("is_live", is_live)
+
+    def kernels(self) -> Tensor:
+        """Return the kernels of items 1..N, (N, d)."""
+        return self.kernel_map(self.encoder.get_buffer("item_features")[1:]) + self.kernel_free
+
+    def scores(self, points: Tensor) -> Tensor:
+        """Return <point, kernel_i> of points (B, d), (B, N); -inf where an item is not live."""
+        return (points @ self.kernels().T).masked_fill(~self.is_live, -torch.inf)
+
+    def forward(self, profile: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores (B, N) of the actor's own points, and the values (B,) of the states."""
+        state = self.encoder(profile, history)
+        points = self.actor(state)
+        return self.scores(points), self.value_of(state, points)
+
+    def value_of(self, state: Tensor, points: Tensor) -> Tensor:
+        """Return how good points (B, d) are in states (B, d), (B,)."""
+        raise NotImplementedError  # abstract
+
+
+class LatentPolicy(ItemPolicy):
+    """Item space, acted in through a point: the slate is drawn by the scores that the point gives to the items."""
+
+    keeps_target = True
+    samples_items: ClassVar[bool]  # whether a point that explores draws its slate, or shows the K highest scores
+    network: LatentNetwork  # type: ignore[assignment]  # which gives scores and values, as `ItemNetwork` does
+    target_network: LatentNetwork
+
+    def __init__(self, *args: Any, point_width: int = 32, **kwargs: Any) -> None:
+        """See `SlatePolicy`; `point_width` is d."""
+        self.point_width = point_width
+        super().__init__(*args, **kwargs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "point_width": self.point_width}
+
+    def _is_live(self) -> Tensor:
+        return torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
+
+    def state(self, obs: PyTorchObs, target: bool = False) -> Tensor:
+        """Return the encoder's states (B, d) of observations, the target network's if asked for."""
+        assert isinstance(obs, dict)
+        network = self.target_network if target else self.network
+        return network.encoder(obs["profile"].float(), obs["history"].long())
+
+    def explore(self, obs: PyTorchObs) -> tuple[Tensor, Tensor]:
+        """Return actions (B, K) for points drawn around the actor's own, and these points (B, d)."""
+        center = self.network.actor(self.state(obs))
+        points = center + self.spread() * torch.randn_like(center)
+        distribution = SlateDistribution(self.network.scores(points), self.likelihood)
+        return self.to_actions(self._draw(distribution, not self.samples_items)), points
+
+    def spread(self) -> Tensor | float:
+        """Return the standard deviation of points that explore, (d,) or one for all."""
+        raise NotImplementedError  # abstract
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        return super()._predict(observation, True) if deterministic else self.explore(observation)[0]

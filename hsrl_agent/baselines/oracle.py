@@ -1,0 +1,48 @@
+"""The myopic ceiling: who knows the click probabilities of the user that scores, and shows the likeliest K items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from hsrl_agent.baselines.simple import item_space
+
+_PAIRS_AT_ONCE = 1 << 16  # of users and items: their vectors take some MB
+
+
+class Oracle:
+    """The K live items that the `eval` user is likeliest to click, asked of the model itself at each step.
+
+    It learns nothing and looks one step ahead: what clicks do to later clicks it does not know. It shows the likeliest
+    items under every reward rule, under `sweet_point` too, which pays most for a slate with a miss in it.
+    """
+
+    action_mode = "item"
+
+    def __init__(self, env: VecEnv, seed: int = 0, device: str = "cpu") -> None:
+        space = item_space(env)
+        self.slate_size = space.slate_size
+        self.user = env.get_attr("bundle")[0].simulators["eval"]
+        self.device = torch.device(device)
+        self.live = torch.as_tensor(space.codebook.live_items, device=self.device)
+
+    def learn(self, total_timesteps: int) -> Oracle:
+        """Do nothing."""
+        return self
+
+    @torch.no_grad()
+    def predict(
+        self, observation: dict[str, NDArray[Any]], deterministic: bool = True
+    ) -> tuple[NDArray[np.int64], None]:
+        """Return item numbers (B, K), counted from 0, the likeliest first."""
+        respond = self.user.prepared(torch.as_tensor(observation["profile"], device=self.device))
+        history = torch.as_tensor(observation["history"], device=self.device).long()
+        slates = []
+        for rows in torch.arange(len(history), device=self.device).split(max(_PAIRS_AT_ONCE // len(self.live), 1)):
+            probability = respond(rows, history[rows], self.live.expand(len(rows), -1))  # (b, N_live)
+            slates.append(self.live[probability.topk(self.slate_size, dim=1).indices])
+        return (torch.cat(slates) - 1).cpu().numpy(), None

@@ -1,0 +1,128 @@
+"""Learning from the logged slates of a bundle's pool: the loop that SL and the warm start share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hsrl_agent.policies import SlatePolicy
+from hsrl_gym.bundle import UserPool
+
+HELD_OUT = 0.1  # latest share of the rows, which says when to stop
+PATIENCE = 2  # epochs without a better held-out loss
+_ROWS_HELD_OUT_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class LoggedSlates:
+    """Rows of a pool as tensors, in time order.
+
+    Attributes:
+        profile: (M, P) float32.
+        history: (M, H) int64.
+        slate: (M, K) int64 item ids.
+        clicks: (M, K) float32.
+    """
+
+    profile: Tensor
+    history: Tensor
+    slate: Tensor
+    clicks: Tensor
+
+    @classmethod
+    def of(cls, users: UserPool, device: torch.device | str) -> LoggedSlates:
+        """Return the logged slates of a pool on a device."""
+        return cls(
+            torch.as_tensor(users.profile, device=device),
+            torch.as_tensor(users.history, device=device).long(),
+            torch.as_tensor(users.slate, device=device).long(),
+            torch.as_tensor(users.clicks, device=device).float(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.profile)
+
+    def rows(self, chosen: Tensor) -> LoggedSlates:
+        """Return some of the rows."""
+        return LoggedSlates(self.profile[chosen], self.history[chosen], self.slate[chosen], self.clicks[chosen])
+
+
+def fit(
+    network: nn.Module,
+    loss: Callable[[LoggedSlates], Tensor],
+    log: LoggedSlates,
+    max_epochs: int,
+    seed: int,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-2,
+    batch_size: int = 256,
+) -> float:
+    """Minimise a loss over logged slates with AdamW; keep the epoch with the best held-out loss, and return that.
+
+    The latest 10% are held out; it stops after two epochs without a better one.
+
+    Args:
+        network: whose weights are fitted, in place.
+        loss: mean over rows; it may use the network in either mode.
+        log: the rows.
+        max_epochs: passes at most.
+        seed: of the order of the rows, and of dropout; the global generator is left as it was.
+        learning_rate, weight_decay, batch_size: of AdamW.
+    """
+    device, generator = log.profile.device, torch.Generator().manual_seed(seed)
+    cut = int((1.0 - HELD_OUT) * len(log))
+    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=weight_decay)
+    best, best_state, since_best = float("inf"), copy.deepcopy(network.state_dict()), 0
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout draws from the global generator
+        for _ in range(max_epochs):
+            network.train()
+            for chosen in torch.randperm(cut, generator=generator).split(batch_size):
+                optimizer.zero_grad(set_to_none=True)
+                loss(log.rows(chosen.to(device))).backward()
+                optimizer.step()
+            held_out = _held_out(network, loss, log, cut)
+            if held_out < best:
+                best, best_state, since_best = held_out, copy.deepcopy(network.state_dict()), 0
+            else:
+                since_best += 1
+                if since_best == PATIENCE:
+                    break
+    network.load_state_dict(best_state)
+    network.eval()
+    return best
+
+
+@torch.no_grad()
+def _held_out(network: nn.Module, loss: Callable[[LoggedSlates], Tensor], log: LoggedSlates, cut: int) -> float:
+    network.eval()
+    parts = torch.arange(cut, len(log), device=log.profile.device).split(_ROWS_HELD_OUT_AT_ONCE)
+    return float(torch.stack([loss(log.rows(part)) * len(part) for part in parts]).sum() / (len(log) - cut))
+
+
+def cloning_loss(policy: SlatePolicy, log: LoggedSlates, sharpness: float = 1.0) -> Tensor:
+    """Return the mean over rows of -log p(clicked | shown), averaged over the clicked items of a slate; 0 without.
+
+    Eq. 24 over what was shown: the likelihood of a clicked item among its slate's items, not among all, for the log
+    chose what could be clicked. The best fit has odds of items in proportion to how likely they are clicked, to the
+    power of `sharpness`: at 1 a policy over thousands of items is next to random when it samples.
+    """
+    scores = policy.score({"profile": log.profile, "history": log.history})[0].scores  # (B, N)
+    log_p = (scores.gather(1, log.slate - 1) / sharpness).log_softmax(1)  # (B, K)
+    return -((log.clicks * log_p).sum(1) / log.clicks.sum(1).clamp(min=1.0)).mean()
+
+
+def warm_start(policy: SlatePolicy, users: UserPool, max_epochs: int, sharpness: float, seed: int) -> float:
+    """Clone what was clicked in the log, before the first step of RL; return the held-out loss (see `fit`).
+
+    Weights that the loss does not reach (the critic's) stay as they are, but for the decay.
+    """
+    log = LoggedSlates.of(users, policy.device)
+    best = fit(policy.network, lambda rows: cloning_loss(policy, rows, sharpness), log, max_epochs, seed)
+    if policy.keeps_target:
+        policy.follow(1.0)
+    return best

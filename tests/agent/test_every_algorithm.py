@@ -1,0 +1,138 @@
+"""One checker for all algorithms that learn by acting: they learn, they come back as they were, targets follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C, DDPG, PPO, TD3
+from test_hsrl import ENV, SMALL, mean_reward
+from toy import OPTIMUM
+
+from hsrl_agent import HSRL, make_vec_env
+from hsrl_agent.baselines import HAC, PGRA
+from hsrl_agent.methods import METHODS
+from hsrl_gym.bundle import Bundle
+from hsrl_gym.errors import HsrlError
+
+N_ENVS = 16
+CLASSES: dict[str, Any] = {"a2c": A2C, "ddpg": DDPG, "td3": TD3, "pgra": PGRA, "hac": HAC, "ppo": PPO, "hsrl": HSRL}
+# Vector steps and settings that each needs for the toy world.
+EARLY = {"learning_starts": 200}
+LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
+    "a2c": (400, {}),
+    "ddpg": (250, EARLY),
+    "td3": (250, EARLY),
+    "pgra": (300, {}),
+    "hac": (250, EARLY),
+    "ppo": (250, {}),
+    "hsrl": (300, {"entropy_weight": 0.1}),
+}
+# What follows what, slowly, in those that bootstrap from a target network.
+FOLLOWS = {
+    "ddpg": (("actor", "actor_target"), ("critic", "critic_target")),
+    "td3": (("actor", "actor_target"), ("critic", "critic_target")),
+    "pgra": (("network", "target_network"),),
+    "hac": (("network", "target_network"),),
+    "hsrl": (("network", "target_network"),),
+}
+
+
+def make(name: str, bundle: Bundle, num_envs: int = N_ENVS, seed: int = 0, **settings: Any) -> Any:
+    method = METHODS[name]
+    env = make_vec_env(ENV, num_envs, seed=seed, bundle=bundle, action_mode=method.action_mode)
+    return method.make(env, seed, "cpu", {"policy_kwargs": dict(SMALL), **settings})
+
+
+def learnt(name: str, bundle: Bundle, n_steps: int = 20, **settings: Any) -> Any:
+    """Return the algorithm after a few steps, most of which it has learned from."""
+    early = {"learning_starts": 32} if name in FOLLOWS else {}
+    return make(name, bundle, 8, **{**early, **settings}).learn(8 * n_steps)
+
+
+def test_all_are_checked() -> None:
+    by_acting = {name for name, method in METHODS.items() if method.learns_online}
+    assert set(CLASSES) == set(LEARNING) == by_acting - {"hsrl-paper"}
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_learns_the_toy_world(name: str, toy_world: Bundle) -> None:
+    n_steps, settings = LEARNING[name]
+    model = make(name, toy_world, **settings)
+    mode = METHODS[name].action_mode
+    untrained = mean_reward(model, toy_world, mode)
+    model.learn(N_ENVS * n_steps)
+    assert mean_reward(model, toy_world, mode) > 0.95 * OPTIMUM > untrained
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_save_and_load_predict_the_same(name: str, toy_world: Bundle, tmp_path: Path) -> None:
+    model = learnt(name, toy_world)
+    model.save(tmp_path / "agent")
+    loaded = CLASSES[name].load(tmp_path / "agent", device="cpu")
+    observation = model.env.reset()
+    actions = [one.predict(observation, deterministic=True)[0] for one in (model, loaded)]
+    np.testing.assert_array_equal(*actions)
+    for ours, theirs in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    loaded.set_env(make_vec_env(ENV, 8, bundle=toy_world, action_mode=METHODS[name].action_mode))
+    loaded.learn(8 * 5, reset_num_timesteps=False)
+    assert loaded.num_timesteps >= 8 * 25
+
+
+@pytest.mark.parametrize("name", ["ddpg", "pgra", "hac"])
+def test_a_policy_saved_alone_comes_back_as_it_was(name: str, toy_world: Bundle, tmp_path: Path) -> None:
+    others = {} if name == "ddpg" else {"point_width": 8}
+    policy = learnt(name, toy_world, policy_kwargs={**SMALL, **others}).policy
+    policy.save(tmp_path / "policy")
+    loaded = type(policy).load(tmp_path / "policy", device="cpu")
+    observation = make_vec_env(ENV, 4, bundle=toy_world).reset()
+    np.testing.assert_array_equal(*(one.predict(observation, deterministic=True)[0] for one in (policy, loaded)))
+    assert loaded._get_constructor_parameters().keys() == policy._get_constructor_parameters().keys()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_same_seed_same_agent(name: str, toy_world: Bundle) -> None:
+    one, same, other = (learnt(name, toy_world, seed=seed) for seed in (3, 3, 4))
+    first = [torch.cat([weight.flatten() for weight in model.policy.parameters()]) for model in (one, same, other)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+
+
+@pytest.mark.parametrize("name", FOLLOWS)
+def test_targets_move_as_polyak_says(name: str, toy_world: Bundle) -> None:
+    model = learnt(name, toy_world, tau=0.25, **({"policy_delay": 1} if name == "td3" else {}))
+    before = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    model.train(1, 32)
+    after = model.policy.state_dict()
+    for online, target in FOLLOWS[name]:
+        names = [key.removeprefix(f"{online}.") for key in after if key.startswith(f"{online}.")]
+        assert any(not torch.equal(after[f"{online}.{key}"], before[f"{online}.{key}"]) for key in names)
+        for key in names:
+            if after[f"{online}.{key}"].is_floating_point():
+                expected = 0.75 * before[f"{target}.{key}"] + 0.25 * after[f"{online}.{key}"]
+                torch.testing.assert_close(after[f"{target}.{key}"], expected)
+
+
+@pytest.mark.parametrize("name", FOLLOWS)
+def test_only_users_who_left_end_the_return(name: str, toy_world: Bundle) -> None:
+    """A session cut at the horizon bootstraps; one that ends for want of patience does not."""
+    for settings, ends in (({"max_steps": 1}, 0.0), ({"initial_patience": 1.0}, 1.0)):
+        method = METHODS[name]
+        env = make_vec_env(ENV, 4, seed=0, bundle=toy_world, action_mode=method.action_mode, **settings)
+        model = method.make(env, 0, "cpu", {"policy_kwargs": dict(SMALL), "learning_starts": 1000})
+        model.learn(4 * 8)
+        batch = model.replay_buffer.sample(16)
+        terminated = batch.terminated if hasattr(batch, "terminated") else batch.dones
+        assert (terminated == ends).all()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_refuses_another_action_mode(name: str, toy_world: Bundle) -> None:
+    method = METHODS[name]
+    other = "item" if method.action_mode != "item" else "sid"
+    with pytest.raises(HsrlError, match=f'environment with action_mode="{method.action_mode}"'):
+        method.make(make_vec_env(ENV, 2, bundle=toy_world, action_mode=other), 0, "cpu", {})

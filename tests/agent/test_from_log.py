@@ -1,0 +1,113 @@
+"""Learning from logged slates: the loss on paper, the loop's promises, a policy that starts where the log ends."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import toy
+from test_hsrl import make, mean_reward
+from torch import Tensor, nn
+
+from hsrl_agent.from_log import LoggedSlates, cloning_loss, fit, warm_start
+from hsrl_gym.bundle import Bundle, UserPool
+
+OPTIMUM = 0.98 * 1.1 - 0.1
+
+
+def logged(n_rows: int) -> LoggedSlates:
+    zeros = torch.zeros(n_rows, 1)
+    return LoggedSlates(torch.arange(n_rows).float().unsqueeze(1), zeros.long(), zeros.long() + 1, zeros)
+
+
+class Level(nn.Module):
+    """One number, drawn to the mean of what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(()))
+
+    def loss(self, log: LoggedSlates) -> Tensor:
+        return (log.profile - self.level).square().mean()
+
+
+def test_cloning_loss_by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items 1 to 4 have odds 1 : 2 : 3 : 4; among the shown (1, 4) the clicked 4 has 4 of 5, of (2, 3) nothing."""
+    policy = make(toy_world).policy
+    scores = torch.full((2, toy.N_ITEMS), 5.0)
+    scores[:, :4] = torch.tensor([1.0, 2.0, 3.0, 4.0]).log()
+    monkeypatch.setattr(policy.network, "item_scores", lambda plan: scores)
+    log = LoggedSlates(
+        torch.zeros(2, 2), torch.zeros(2, 5).long(), torch.tensor([[1, 4], [2, 3]]), torch.tensor([[0.0, 1.0], [0, 0]])
+    )
+    assert cloning_loss(policy, log).item() == pytest.approx(-math.log(0.8) / 2)
+    both = LoggedSlates(log.profile, log.history, log.slate, torch.tensor([[1.0, 1.0], [0, 1]]))
+    expected = (-math.log(0.2) - math.log(0.8)) / 2, -math.log(0.6)
+    assert cloning_loss(policy, both).item() == pytest.approx(sum(expected) / 2)
+
+
+def test_the_latest_rows_only_say_when_to_stop() -> None:
+    """Rows 0 to 89 have mean 44.5; with many steps that is where it ends, whatever rows 90 to 99 say."""
+    network = Level()
+    best = fit(network, network.loss, logged(100), 30, 0, learning_rate=0.5, weight_decay=0.0, batch_size=10)
+    held_out = torch.arange(90, 100).float()
+    assert best == pytest.approx(float((held_out - network.level.detach()).square().mean()), rel=1e-5)
+    assert not network.training
+
+
+def test_keeps_the_best_epoch_and_stops_two_after_it() -> None:
+    """The held-out rows are 0, the others 10: every epoch is worse than the one before, so the first is kept."""
+    network, calls = Level(), []
+    log = logged(100)
+    values = torch.where(torch.arange(100) < 90, 10.0, 0.0).unsqueeze(1)
+
+    def loss(rows: LoggedSlates) -> Tensor:
+        if not network.training:
+            calls.append(float(network.level.detach()))
+        return (values[rows.profile[:, 0].long()] - network.level).square().mean()
+
+    fit(network, loss, log, 20, 0, learning_rate=0.01, weight_decay=0.0, batch_size=30)
+    assert len(calls) == 3
+    assert calls[0] < calls[1] < calls[2]
+    assert float(network.level.detach()) == calls[0]
+
+
+def test_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    network = Level()
+    fit(network, network.loss, logged(20), 1, 0)
+    torch.testing.assert_close(torch.rand(2), expected)
+
+
+def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
+    """From the log alone: which items are clicked. The critic's weights only decay, the target is the network."""
+    model = make(toy_world)
+    warm_start(model.policy, toy_world.users["train"], 60, 1.0, 0)
+    assert mean_reward(model, toy_world) > 0.95 * OPTIMUM
+    for weight, target in zip(model.policy.network.parameters(), model.policy.target_network.parameters(), strict=True):
+        torch.testing.assert_close(weight.detach(), target)
+
+
+def test_learn_starts_from_the_log_once(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[UserPool, int, float, int]] = []
+    monkeypatch.setattr("hsrl_agent.hsrl.warm_start", lambda policy, *arguments: calls.append(arguments))
+    model = make(toy_world, num_envs=4, seed=5, warm_start=7)
+    model.learn(8)
+    assert calls == [(toy_world.users["train"], 7, 3.0, 5)]
+    model.learn(8, reset_num_timesteps=False)
+    assert len(calls) == 1
+    make(toy_world, num_envs=4, warm_start=0).learn(8)
+    assert len(calls) == 1
+
+
+def test_columns(toy_world: Bundle) -> None:
+    users = toy_world.users["train"]
+    log = LoggedSlates.of(users, "cpu")
+    rows = log.rows(torch.tensor([3, 1]))
+    assert (len(log), len(rows)) == (400, 2)
+    np.testing.assert_array_equal(rows.slate.numpy(), users.slate[[3, 1]])
+    assert (rows.history.dtype, rows.clicks.dtype) == (torch.int64, torch.float32)

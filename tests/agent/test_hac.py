@@ -1,0 +1,130 @@
+"""HAC: each term of the loss against numbers done on paper, and what each of them may move."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from test_every_algorithm import learnt, make
+from test_hsrl import mean_reward
+from test_pgra import batch, reached, set_linear
+from torch.nn import functional
+from toy import OPTIMUM
+
+from hsrl_agent.baselines import HAC
+from hsrl_gym.bundle import Bundle
+
+FAR = [-9.0, -9.0]
+
+
+@pytest.fixture
+def by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> HAC:
+    """Z is the state; states are (1, 0) and (0, 1), next ones (1, 1) and (0, 0).
+
+    Kernels of items 1 to 4 are (1, 0), (0, 1), (2, 0), (0, 3), those of the target (4, 0), (0, 4), far, far; all
+    others are far. Q(s, Z) = (1, 2, 3, 4) . (s, Z), that of the target the plain sum.
+    """
+    model: HAC = make("hac", toy_world, 2, policy_kwargs={"width": 2, "n_heads": 1, "point_width": 2})
+    kernels = {"network": [[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 3.0]], "target_network": [[4.0, 0.0], [0.0, 4.0]]}
+    critics = {"network": [1.0, 2.0, 3.0, 4.0], "target_network": [1.0, 1.0, 1.0, 1.0]}
+    for name, first in kernels.items():
+        network = getattr(model.policy, name)
+        set_linear(network.actor, torch.eye(2))
+        set_linear(network.kernel_map, torch.zeros_like(network.kernel_map.weight))
+        with torch.no_grad():
+            network.kernel_free.copy_(torch.tensor(first + [FAR] * (12 - len(first))))
+        network.critic = torch.nn.Sequential(set_linear(torch.nn.Linear(4, 1), torch.tensor([critics[name]])))
+    states = {False: torch.eye(2), True: torch.tensor([[1.0, 1.0], [0.0, 0.0]])}
+    monkeypatch.setattr(model.policy, "state", lambda obs, target=False: states[target])
+    return model
+
+
+def test_critic_learns_from_what_was_shown(by_hand: HAC) -> None:
+    """Shown are {1, 4} and {2, 3}: h = (0.5, 1.5), (1, 0.5); Q = 1 + 1.5 + 6 = 8.5 and 2 + 3 + 2 = 7.
+
+    The target would show {1, 2} next: h' = (2, 2), Q' = 1 + 1 + 2 + 2 = 6, so the first is worth 0.45 + 0.9 * 6. The
+    second user left.
+    """
+    losses = by_hand.losses(batch())
+    assert losses.critic.item() == pytest.approx(((8.5 - 5.85) ** 2 + (7.0 - 1.7) ** 2) / 2, rel=1e-5)
+    assert losses.value.item() == pytest.approx(7.75)
+
+
+def test_actor_climbs_its_own_hyper_action(by_hand: HAC) -> None:
+    """Q(s, Z) = 1 + 3 = 4 and 2 + 4 = 6."""
+    assert by_hand.losses(batch()).actor.item() == pytest.approx(-5.0)
+
+
+def test_alignment_is_the_distance_to_the_own_slate(by_hand: HAC) -> None:
+    """Z = (1, 0) shows 3 and 1, h = (1.5, 0), off by (0.5, 0); Z = (0, 1) shows 4 and 2, h = (0, 2), off by (0, 1)."""
+    assert by_hand.losses(batch()).alignment.item() == pytest.approx((0.5**2 + 1.0**2) / 4)
+
+
+def test_supervision_is_the_cross_entropy_of_clicks(by_hand: HAC) -> None:
+    """Scores of what was shown are 1, 0 and 1, 0; clicked was the first of each slate."""
+    sample = batch()._replace(clicks=torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    expected = (2 * math.log1p(math.exp(-1)) + 2 * math.log(2)) / 4
+    assert by_hand.losses(sample).supervision.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_objective_weighs_its_terms(toy_world: Bundle) -> None:
+    weights = {"critic_weight": 2.0, "actor_weight": 3.0, "alignment_weight": 5.0, "supervision_weight": 7.0}
+    model = learnt("hac", toy_world, **weights)
+    sample = model.replay_buffer.sample(16)
+    terms = model.losses(sample)
+    expected = 2 * terms.critic + 3 * terms.actor + 5 * terms.alignment + 7 * terms.supervision
+    torch.testing.assert_close(model.objective(sample), expected)
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        ("critic", {"encoder", "critic"}),
+        ("actor", {"encoder", "actor"}),
+        ("alignment", {"encoder", "actor", "kernel_map", "kernel_free"}),
+        ("supervision", {"encoder", "actor", "kernel_map", "kernel_free"}),
+    ],
+)
+def test_each_term_reaches_its_own_weights(term: str, expected: set[str], toy_world: Bundle) -> None:
+    model = learnt("hac", toy_world)
+    assert reached(model, term) == expected
+
+
+def test_the_actor_moves_up_the_critic_by_its_hyper_action_alone(toy_world: Bundle) -> None:
+    """The gradient with respect to Z is that of Q; the state that the critic sees is held."""
+    network = learnt("hac", toy_world).policy.network
+    state, points = torch.randn(5, 16, requires_grad=True), torch.randn(5, 32, requires_grad=True)
+    held, free = network.judge(state, points), network.value_of(state, points)
+    torch.testing.assert_close(held, free)
+    ours, theirs = (torch.autograd.grad(value.sum(), points)[0] for value in (held, free))
+    torch.testing.assert_close(ours, theirs)
+    held = network.judge(state, points)
+    others = [state, *network.critic.parameters()]
+    assert set(torch.autograd.grad(held.sum(), others, allow_unused=True)) == {None}
+
+
+def test_learns_from_the_critic_alone(toy_world: Bundle) -> None:
+    """Without the supervision, and with kernels among which every pair can be found, Q alone leads to the optimum."""
+    model = make("hac", toy_world, supervision_weight=0.0, actor_weight=1.0, learning_starts=200)
+    kernels = 0.5 * torch.randn(12, 32, generator=torch.Generator().manual_seed(0))
+    for network in (model.policy.network, model.policy.target_network):
+        network.kernel_free.data.copy_(kernels)
+    model.learn(16 * 300)
+    assert mean_reward(model, toy_world, "item") > 0.95 * OPTIMUM
+
+
+def test_exploring_draws_slates_and_greed_does_not(toy_world: Bundle) -> None:
+    """Draws follow softmax <Z, kernel>: with no noise on Z the first item of a slate has these odds."""
+    policy = make("hac", toy_world, exploration_noise=0.0).policy
+    observation = {"profile": torch.zeros(4000, 2), "history": torch.zeros(4000, 5)}
+    with torch.no_grad():
+        actions, points = policy.explore(observation)
+        odds = functional.softmax(policy.network.scores(points)[0], dim=0)
+    shares = torch.bincount(actions[:, 0], minlength=12) / 4000
+    torch.testing.assert_close(shares, odds, atol=0.025, rtol=0.0)
+    assert len(policy._predict(observation, deterministic=True).unique(dim=0)) == 1
+    assert points.std(0).max() < 1e-5
+    policy.exploration_noise = 0.3
+    with torch.no_grad():
+        torch.testing.assert_close(policy.explore(observation)[1].std(0), torch.full((32,), 0.3), atol=0.02, rtol=0.0)

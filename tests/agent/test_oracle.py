@@ -1,0 +1,50 @@
+"""The greedy oracle: the likeliest items of the `eval` user, whatever the chunks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_hsrl import ENV, mean_reward
+from toy import OPTIMUM, ToyUser
+
+from hsrl_agent import make_vec_env
+from hsrl_agent.baselines import Oracle, oracle
+from hsrl_gym.bundle import Bundle
+from hsrl_gym.errors import HsrlError
+
+
+def test_reaches_the_optimum_of_the_toy_world(toy_world: Bundle) -> None:
+    """It asks the user who scores: the one who teaches here likes nothing."""
+
+    class Bored(ToyUser):
+        def forward(self, profile: torch.Tensor, history: torch.Tensor, slate: torch.Tensor) -> torch.Tensor:
+            return -super().forward(profile, history, slate)
+
+    bundle = replace(toy_world, simulators={"train": Bored(), "eval": ToyUser()})  # type: ignore[dict-item]
+    agent = Oracle(make_vec_env(ENV, 4, bundle=bundle, action_mode="item")).learn(0)
+    assert mean_reward(agent, bundle, "item") == pytest.approx(OPTIMUM, abs=0.02)
+
+
+@pytest.mark.parametrize("n_pairs", [1, 1000, 1 << 16])
+def test_shows_the_likeliest_live_items(n_pairs: int, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oracle, "_PAIRS_AT_ONCE", n_pairs)
+    bundle = replace(tiny_bundle, codebook=tiny_bundle.codebook.without_items([1, 2, 3]))
+    env = make_vec_env(ENV, 9, seed=0, bundle=bundle, simulator="eval", action_mode="item")
+    observation = env.reset()
+    for _ in range(3):  # histories of several lengths
+        observation, *_ = env.step(Oracle(env).predict(observation)[0])
+    assert isinstance(observation, dict)
+    profile, history = torch.as_tensor(observation["profile"]), torch.as_tensor(observation["history"]).long()
+    items = torch.arange(4, bundle.n_items + 1)
+    with torch.no_grad():
+        logits = bundle.simulators["eval"](profile, history, items.expand(9, -1))
+    best = items[logits.argsort(dim=1, descending=True)[:, : bundle.slate_size]].numpy()
+    np.testing.assert_array_equal(Oracle(env).predict(observation)[0] + 1, best)
+
+
+def test_bad_input(toy_world: Bundle) -> None:
+    with pytest.raises(HsrlError, match='expected an hsrl_gym environment with action_mode="item"'):
+        Oracle(make_vec_env(ENV, 2, bundle=toy_world))
