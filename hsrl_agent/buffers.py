@@ -24,6 +24,7 @@ class SlateSamples(NamedTuple):
         clicks: (B, K) float32, 1 where the item was clicked.
         rewards: (B,) float32.
         terminated: (B,) float32, 1 where the user left; a session cut at the horizon is not terminated.
+        patience, next_patience: (B,) float32, before and after the step.
         latents: (B, Z) float32, what the algorithm stored as its action; None for those that keep none.
     """
 
@@ -33,6 +34,8 @@ class SlateSamples(NamedTuple):
     clicks: torch.Tensor
     rewards: torch.Tensor
     terminated: torch.Tensor
+    patience: torch.Tensor
+    next_patience: torch.Tensor
     latents: torch.Tensor | None = None
 
 
@@ -71,6 +74,8 @@ class SlateReplayBuffer(DictReplayBuffer):
             "clicks": ((action_space.slate_size,), torch.uint8),
             "reward": ((), torch.float32),
             "terminated": ((), torch.float32),
+            "patience": ((), torch.float32),
+            "next_patience": ((), torch.float32),
         }
         if latent_width:
             kinds["latent"] = ((latent_width,), torch.float32)
@@ -112,9 +117,11 @@ class SlateReplayBuffer(DictReplayBuffer):
         Raises:
             HsrlError: if the environment does not say what was shown and clicked.
         """
-        if "slate" not in infos[0] or "clicks" not in infos[0]:
+        missing = [name for name in ("slate", "clicks", "patience", "patience_before") if name not in infos[0]]
+        if missing:
             raise HsrlError(
-                f"got info with {sorted(infos[0])}, expected `slate` and `clicks`; is this an hsrl_gym environment?"
+                f"got info with {sorted(infos[0])}, expected {', '.join(missing)} as well; is this an hsrl_gym "
+                "environment?"
             )
         cut = [self.handle_timeout_termination and info.get("TimeLimit.truncated", False) for info in infos]
         row = {
@@ -124,6 +131,8 @@ class SlateReplayBuffer(DictReplayBuffer):
             "clicks": np.stack([info["clicks"] for info in infos]),
             "reward": reward,
             "terminated": np.asarray(done, dtype=bool) & ~np.array(cut),
+            "patience": np.array([info["patience_before"] for info in infos], dtype=np.float32),
+            "next_patience": np.array([info["patience"] for info in infos], dtype=np.float32),
         }
         if "latent" in self.columns:
             row["latent"] = action
@@ -147,5 +156,7 @@ class SlateReplayBuffer(DictReplayBuffer):
             clicks=drawn["clicks"].float(),
             rewards=drawn["reward"],
             terminated=drawn["terminated"],
+            patience=drawn["patience"],
+            next_patience=drawn["next_patience"],
             latents=drawn.get("latent"),
         )

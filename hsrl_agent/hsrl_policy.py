@@ -35,9 +35,12 @@ class HSRLPolicy(SlatePolicy):
         hierarchical: bool = True,
         multi_level_critic: bool = True,
         heads: str = "tied",
+        sees_patience: bool = False,
         **kwargs: Any,
     ) -> None:
         """See `SlatePolicy`; the two switches are Table 3's ablations, `heads` are "tied" to the codebook or "free".
+
+        With `sees_patience` the critic is given the patience by whoever trains it; SB3's own algorithms cannot.
 
         Raises:
             HsrlError: for heads of another kind.
@@ -45,6 +48,7 @@ class HSRLPolicy(SlatePolicy):
         if heads not in HEADS:
             raise unknown_name("heads", heads, HEADS)
         self.hierarchical, self.multi_level_critic, self.heads = hierarchical, multi_level_critic, heads
+        self.sees_patience = sees_patience
         super().__init__(*args, **kwargs)
 
     @staticmethod
@@ -53,7 +57,7 @@ class HSRLPolicy(SlatePolicy):
         return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("hierarchical", "multi_level_critic", "heads")
+        names = ("hierarchical", "multi_level_critic", "heads", "sees_patience")
         return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def _build_network(self) -> None:
@@ -66,6 +70,7 @@ class HSRLPolicy(SlatePolicy):
             self.hierarchical,
             self.multi_level_critic,
             [torch.as_tensor(table) for table in self.codebook.centroids] if self.heads == "tied" else None,
+            self.sees_patience,
         )
         # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
         codes = torch.as_tensor(self.codebook.codes).long()
@@ -84,11 +89,11 @@ class HSRLPolicy(SlatePolicy):
         flat, order = flat.sort()
         return torch.stack([flat, live[order]])
 
-    def plan(self, obs: PyTorchObs, target: bool = False) -> Plan:
-        """Return the plan of observations, of the target network if asked for."""
+    def plan(self, obs: PyTorchObs, target: bool = False, patience: Tensor | None = None) -> Plan:
+        """Return the plan of observations, of the target network if asked for; the critic may see the patience."""
         assert isinstance(obs, dict)
         network = self.target_network if target else self.network
-        return network(obs["profile"].float(), obs["history"].long())
+        return network(obs["profile"].float(), obs["history"].long(), patience)
 
     def distribution_of(self, plan: Plan) -> SlateDistribution:
         """Return the distribution over slates that a plan means."""

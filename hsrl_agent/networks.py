@@ -81,11 +81,23 @@ def _heads(width: int, vocabulary: Sequence[int], centroids: Sequence[Tensor] | 
 class MultiLevelCritic(nn.Module):
     """One value function read at every context, mixed by learned weights (eq. 15-17)."""
 
-    def __init__(self, width: int, n_levels: int, hidden: Sequence[int] = (256, 64), multi_level: bool = True) -> None:
-        """With `multi_level=False` the value is V(c_0) alone (Table 3's ablation)."""
+    def __init__(
+        self,
+        width: int,
+        n_levels: int,
+        hidden: Sequence[int] = (256, 64),
+        multi_level: bool = True,
+        sees_patience: bool = False,
+    ) -> None:
+        """With `multi_level=False` the value is V(c_0) alone (Table 3's ablation).
+
+        With `sees_patience` f_phi takes the user's patience beside the context. The policy cannot see it, but whether
+        the user is about to leave decides most of what a state is worth, and to a critic that does not know it this is
+        noise in every target (an asymmetric critic: Pinto et al. 2017).
+        """
         super().__init__()
-        self.multi_level = multi_level
-        self.value = _value_map(width, hidden)  # f_phi
+        self.multi_level, self.sees_patience = multi_level, sees_patience
+        self.value = _value_map(width + sees_patience, hidden)  # f_phi
         # Trained like every other weight; the reference code leaves them out of its optimizers.
         self.level_logits = nn.Parameter(torch.zeros(n_levels + 1), requires_grad=multi_level)  # w_l
 
@@ -95,8 +107,14 @@ class MultiLevelCritic(nn.Module):
             return self.level_logits.softmax(0)
         return functional.one_hot(torch.zeros((), dtype=torch.long), len(self.level_logits)).to(self.level_logits)
 
-    def forward(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mixed value (B,) and the values per level (B, L + 1) of contexts (B, L + 1, d)."""
+    def forward(self, contexts: Tensor, patience: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the mixed value (B,) and the values per level (B, L + 1) of contexts (B, L + 1, d).
+
+        A critic that sees patience (B,) and is told none takes it to be zero: who only acts has no use for values.
+        """
+        if self.sees_patience:
+            known = torch.zeros_like(contexts[:, 0, 0]) if patience is None else patience.clamp(min=0.0).log1p()
+            contexts = torch.cat([contexts, known[:, None, None].expand(-1, contexts.shape[1], 1)], dim=2)
         per_level = self.value(contexts).squeeze(-1)  # eq. 15, 16
         return per_level @ self.level_weights(), per_level
 
@@ -131,19 +149,20 @@ class HSRLNetwork(nn.Module):
         hierarchical: bool = True,
         multi_level_critic: bool = True,
         centroids: Sequence[Tensor] | None = None,
+        sees_patience: bool = False,
     ) -> None:
         """Take the encoder and the codes (N + 1, L) of the items, -1 where an item is not live; centroids to tie."""
         super().__init__()
         self.encoder = encoder
         self.policy = HierarchicalPolicyNetwork(width, vocabulary, hierarchical, centroids)
-        self.critic = MultiLevelCritic(width, len(vocabulary), critic_hidden, multi_level_critic)
+        self.critic = MultiLevelCritic(width, len(vocabulary), critic_hidden, multi_level_critic, sees_patience)
         self.register_buffer("codes", codes[1:].long())  # (N, L); item i stands in row i - 1
         self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)
 
-    def forward(self, profile: Tensor, history: Tensor) -> Plan:
-        """Return the plan of profile (B, P) and history (B, H)."""
+    def forward(self, profile: Tensor, history: Tensor, patience: Tensor | None = None) -> Plan:
+        """Return the plan of profile (B, P) and history (B, H); the critic may see the patience (B,)."""
         log_probs, contexts = self.policy(self.encoder(profile, history))
-        return Plan(log_probs, *self.critic(contexts))
+        return Plan(log_probs, *self.critic(contexts, patience))
 
     def item_scores(self, plan: Plan) -> Tensor:
         """Return sum_l log p(z_l(i) | c_{l-1}) for every item, (B, N); -inf where it is not live (eq. 14)."""

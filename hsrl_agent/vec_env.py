@@ -42,12 +42,11 @@ class SlateVecEnv(VecEnv):
         assert self._actions is not None
         observation, reward, terminated, truncated, columns = self.envs.step(self._actions)
         done = terminated | truncated
-        names = ("slate", "clicks", "slate_tokens", "patience")
-        rows = zip(*(columns[name] for name in names), truncated.tolist(), strict=True)
-        infos: list[dict[str, Any]] = [
-            {"slate": slate, "clicks": clicks, "slate_tokens": tokens, "patience": patience, "TimeLimit.truncated": cut}
-            for slate, clicks, tokens, patience, cut in rows
-        ]
+        names = ("slate", "clicks", "slate_tokens", "patience", "patience_before")
+        rows = zip(*(columns[name] for name in names), strict=True)
+        infos: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        for info, cut in zip(infos, truncated.tolist(), strict=True):
+            info["TimeLimit.truncated"] = cut
         for index in np.flatnonzero(done):
             infos[index]["terminal_observation"] = columns["final_obs"][index]
         return observation, reward.astype(np.float32), done, infos

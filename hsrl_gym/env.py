@@ -87,6 +87,7 @@ class SlateSessions:
             "slate": slate.cpu().numpy(),
             "clicks": outcome.clicks.to(torch.uint8).cpu().numpy(),
             "patience": after.patience.cpu().numpy().copy(),  # the state keeps its own
+            "patience_before": state.patience.cpu().numpy().copy(),
             "slate_tokens": functional.embedding(slate, self.codes).cpu().numpy(),
         }
         return after, outcome, info
@@ -131,7 +132,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     (`patience="reference"`), or n at the n-th unrewarded step in a row (`"streak"`). Truncated after `max_steps`.
 
     ## Info
-    `slate` (K,) item ids, `clicks` (K,) 0 or 1, `patience`, `slate_tokens` (K, L) of what was really shown.
+    `slate` (K,) item ids, `clicks` (K,) 0 or 1, `slate_tokens` (K, L) of what was really shown; `patience` left, and
+    `patience_before` the step, which no agent sees when it acts.
 
     ## Arguments
     `bundle` (folder; None for the id's own), `simulator="train"|"eval"|"true"`, `action_mode`, `reward`,
@@ -185,7 +187,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
             raise HsrlError("step() came before reset(); call reset() first.")
         self._state, outcome, columns = self.sessions.play(self._state, np.asarray(action)[None])
         info: dict[str, Any] = {name: values[0] for name, values in columns.items()}
-        info["patience"] = float(info["patience"])
+        info.update({name: float(info[name]) for name in ("patience", "patience_before")})
         reward = float(outcome.reward)
         if self.render_mode is not None:
             last = {name: np.copy(value) for name, value in info.items()}  # `info` is the caller's

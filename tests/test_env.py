@@ -127,6 +127,7 @@ def test_a_step_says_what_happened(tiny_bundle: Bundle, mode: str) -> None:
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         slate, clicks = info["slate"].tolist(), info["clicks"].tolist()
         assert reward == pytest.approx(sum(1.0 if click else -0.1 for click in clicks) / 4, abs=1e-6)
+        assert info["patience_before"] == pytest.approx(patience, abs=1e-3)
         patience -= (1 - reward) * 4 + 1
         assert info["patience"] == pytest.approx(patience, abs=1e-3)
         history = (history + [item for item, click in zip(slate, clicks, strict=True) if click])[-50:]

@@ -56,7 +56,7 @@ def test_agrees_with_gymnasiums_own_vector(tiny_bundle: Bundle, mode: str, n_env
         done = terminated | truncated
         n_ends += [terminated.sum(), truncated.sum()]
         info_there = there[4]
-        for name in ("slate", "clicks", "slate_tokens", "patience"):
+        for name in ("slate", "clicks", "slate_tokens", "patience", "patience_before"):
             # Theirs holds the last step of who left in `final_info` alone, for it was reset already.
             np.testing.assert_array_equal(info[name][~done], info_there.get(name, info[name])[~done])
         assert ("final_obs" in info) == ("final_obs" in info_there) == done.any()
@@ -93,7 +93,7 @@ def test_each_environment_is_the_single_one_with_its_seed(tiny_bundle: Bundle, m
             after, reward_alone, *ends, info_alone = env.step(actions[index])
             assert reward[index] == reward_alone
             assert [terminated[index], truncated[index]] == ends
-            for name in ("slate", "clicks", "slate_tokens", "patience"):
+            for name in ("slate", "clicks", "slate_tokens", "patience", "patience_before"):
                 np.testing.assert_array_equal(info[name][index], info_alone[name])
             if any(ends):
                 assert_same_observations(info["final_obs"][index], after)

@@ -87,11 +87,13 @@ def test_the_oldest_steps_are_overwritten(toy_world: Bundle) -> None:
     env = make_vec_env("HSRL-ML1M-v0", 2, seed=0, bundle=toy_world)
     buffer = SlateReplayBuffer(6, env.observation_space, env.action_space, device="cpu", n_envs=2)
     observation = env.reset()
-    info = {"slate": np.array([1, 2]), "clicks": np.array([1, 0])}
+    info = {"slate": np.array([1, 2]), "clicks": np.array([1, 0]), "patience": 9.0, "patience_before": 11.0}
     for step in range(5):
         buffer.add(observation, observation, np.zeros((2, 4)), np.full(2, float(step)), np.zeros(2), [info, info])
         assert buffer.size() == min(step + 1, 3)
-    assert sorted(buffer.sample(200).rewards.unique().tolist()) == [2.0, 3.0, 4.0]
+    drawn = buffer.sample(200)
+    assert sorted(drawn.rewards.unique().tolist()) == [2.0, 3.0, 4.0]
+    assert (drawn.patience.unique().tolist(), drawn.next_patience.unique().tolist()) == ([11.0], [9.0])
 
 
 def test_same_seed_same_samples(toy_world: Bundle) -> None:
@@ -104,7 +106,7 @@ def test_an_environment_without_clicks_is_refused(toy_world: Bundle) -> None:
     env = make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world)
     model = HSRL("HSRLPolicy", env, device="cpu")
     observation = env.reset()
-    with pytest.raises(HsrlError, match="expected `slate` and `clicks`"):
+    with pytest.raises(HsrlError, match="expected slate, clicks, patience, patience_before as well"):
         model.replay_buffer.add(observation, observation, np.zeros((2, 4)), np.zeros(2), np.zeros(2), [{}, {}])
 
 

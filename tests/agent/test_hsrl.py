@@ -46,7 +46,7 @@ def by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> HSRL:
     model = make(toy_world)
     uniform = [torch.full((2, 4), 0.25).log(), torch.tensor([[0.5, 0.5, 0.0, 0.0]] * 2).clamp(min=1e-9).log()]
 
-    def plan(observations: dict[str, torch.Tensor], target: bool = False) -> Plan:
+    def plan(observations: dict[str, torch.Tensor], target: bool = False, patience: object = None) -> Plan:
         value = torch.tensor([3.0, 5.0]) if target else torch.tensor([1.0, 2.0], requires_grad=True)
         return Plan(uniform, value, torch.zeros(2, 3))
 
@@ -66,6 +66,8 @@ def batch(terminated: tuple[float, float] = (0.0, 1.0)) -> SlateSamples:
         clicks=torch.tensor([[1.0, 0.0], [0.0, 0.0]]),
         rewards=torch.tensor([0.45, 1.7]),
         terminated=torch.tensor(terminated),
+        patience=torch.tensor([20.0, 3.0]),
+        next_patience=torch.tensor([15.0, -2.0]),
     )
 
 
@@ -143,8 +145,8 @@ def test_policy_gradient_raises_what_paid_and_lowers_what_did_not(toy_world: Bun
     model = make(toy_world, credit="slate", entropy_weight=0.0, bc_weight=0.0)
     observation = {"profile": torch.zeros(1, 2), "history": torch.zeros(1, 5)}
     for reward, sign in ((10.0, 1.0), (-10.0, -1.0)):
-        slate = torch.tensor([[3, 7]])
-        sample = SlateSamples(observation, observation, slate, torch.zeros(1, 2), torch.tensor([reward]), torch.ones(1))
+        slate, one = torch.tensor([[3, 7]]), torch.ones(1)
+        sample = SlateSamples(observation, observation, slate, torch.zeros(1, 2), torch.tensor([reward]), one, one, one)
         before = model.policy.score(observation)[0].log_prob(slate).item()
         model.policy.optimizer.zero_grad()
         model.losses(sample).policy_gradient.backward()

@@ -63,6 +63,18 @@ def test_tied_heads_start_near_uniform_and_score_near_items_alike() -> None:
     assert near.abs().mean() < 0.05 * far.abs().mean()
 
 
+def test_a_critic_that_sees_patience() -> None:
+    """f(c, log(1 + patience)) = 2 c + 3 log(1 + patience) + 1 at every level; gone is gone, whatever is below zero."""
+    net = MultiLevelCritic(1, 1, hidden=(), sees_patience=True)
+    with torch.no_grad():
+        net.value[0].weight.copy_(torch.tensor([[2.0, 3.0]]))
+        net.value[0].bias.fill_(1.0)
+    contexts = torch.tensor([[[0.0], [1.0]], [[0.0], [1.0]]])
+    _, per_level = net(contexts, torch.tensor([math.e - 1.0, -4.0]))
+    torch.testing.assert_close(per_level, torch.tensor([[4.0, 6.0], [1.0, 3.0]]))
+    torch.testing.assert_close(net(contexts)[1], torch.tensor([[1.0, 3.0], [1.0, 3.0]]))
+
+
 def test_critic_by_hand() -> None:
     net = MultiLevelCritic(1, 2, hidden=())
     with torch.no_grad():

@@ -25,6 +25,8 @@ def batch(latents: Tensor | None = None) -> SlateSamples:
         clicks=torch.tensor([[1.0, 0.0], [0.0, 0.0]]),
         rewards=torch.tensor([0.45, 1.7]),
         terminated=torch.tensor([0.0, 1.0]),
+        patience=torch.tensor([20.0, 3.0]),
+        next_patience=torch.tensor([15.0, -2.0]),
         latents=latents,
     )
 

@@ -29,6 +29,9 @@ def test_agrees_with_the_gymnasium_vector_env(toy_world: Bundle) -> None:
         for i, info in enumerate(infos):
             np.testing.assert_array_equal(info["slate"], columns["slate"][i])
             np.testing.assert_array_equal(info["clicks"], columns["clicks"][i])
+            assert (info["patience_before"], info["patience"]) == tuple(
+                columns[name][i] for name in ("patience_before", "patience")
+            )
             assert info["TimeLimit.truncated"] == truncated[i]
             assert ("terminal_observation" in info) == done[i]
             if done[i]:
