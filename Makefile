@@ -22,8 +22,8 @@ install: $(VENV)/.installed
 
 # The bundles in the package, from worlds whose users are known. On one thread, the same machine writes the same bytes.
 bundles: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --pool 6000 --out hsrl_gym/bundles/rl4rs
-	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape ml1m --pool 6000 --out hsrl_gym/bundles/ml1m
+	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --out hsrl_gym/bundles/rl4rs
+	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape ml1m --out hsrl_gym/bundles/ml1m
 
 # Constrained as a whole: one torch for everybody, and a CPU build that is already in .venv stays.
 $(VENV)/.installed: pyproject.toml constraints.txt

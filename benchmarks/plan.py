@@ -28,6 +28,7 @@ _COST_A_STEP = {
     "hsrl": 1.0,
     "hsrl-paper": 0.8,
     "a2c": 0.7,
+    "a2c-log": 0.8,
     "ddpg": 1.5,
     "td3": 1.4,
     "pgra": 0.9,

@@ -13,7 +13,7 @@ from typing import Any
 
 from stable_baselines3 import A2C, DDPG, PPO, TD3
 
-from hsrl_agent.baselines import HAC, PGRA, Oracle, Popularity, RandomSlates, Supervised
+from hsrl_agent.baselines import HAC, PGRA, A2CFromLog, Oracle, Popularity, RandomSlates, Supervised
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.methods import METHODS, Agent, Method, find_method
 from hsrl_gym.actions import ACTION_MODES
@@ -28,6 +28,7 @@ _TAKES_SETTINGS: dict[str, type] = {
     "oracle": Oracle,
     "sl": Supervised,
     "a2c": A2C,
+    "a2c-log": A2CFromLog,
     "ddpg": DDPG,
     "td3": TD3,
     "pgra": PGRA,

@@ -26,6 +26,7 @@ LABELS = {
     "oracle": "Greedy oracle",
     "sl": "SL",
     "a2c": "A2C",
+    "a2c-log": "A2C (warm start)",
     "ddpg": "DDPG",
     "td3": "TD3",
     "pgra": "PG-RA",

@@ -57,6 +57,9 @@ METHODS: dict[str, Method] = {
     "oracle": Method("item", lambda env, seed, device, settings: Oracle(env, seed, device, **settings), False),
     "sl": Method("item", lambda env, seed, device, settings: Supervised(env, seed, device, **settings), False),
     "a2c": Method("item", lambda env, seed, device, settings: make_a2c(env, seed, device, **settings)),
+    "a2c-log": Method(
+        "item", lambda env, seed, device, settings: make_a2c(env, seed, device, from_log=True, **settings)
+    ),
     "ddpg": Method("hyper", lambda env, seed, device, settings: make_ddpg(env, seed, device, **settings)),
     "td3": Method("hyper", lambda env, seed, device, settings: make_td3(env, seed, device, **settings)),
     "pgra": Method(

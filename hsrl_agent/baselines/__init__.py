@@ -1,6 +1,6 @@
 """What HSRL is compared with."""
 
-from hsrl_agent.baselines.a2c import make_a2c
+from hsrl_agent.baselines.a2c import A2CFromLog, make_a2c
 from hsrl_agent.baselines.ddpg import HyperPolicy, make_ddpg
 from hsrl_agent.baselines.hac import HAC, HACPolicy
 from hsrl_agent.baselines.oracle import Oracle
@@ -13,6 +13,7 @@ from hsrl_agent.baselines.td3 import make_td3
 __all__ = [
     "HAC",
     "PGRA",
+    "A2CFromLog",
     "HACPolicy",
     "HyperPolicy",
     "Oracle",

@@ -7,17 +7,43 @@ from typing import Any
 from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import VecEnv
 
+from hsrl_agent.from_log import warm_start
 from hsrl_agent.policies import ItemPolicy
 
 
-def make_a2c(env: VecEnv, seed: int = 0, device: str = "cpu", **changes: Any) -> A2C:
+class A2CFromLog(A2C):
+    """A2C that starts from the log, as HSRL does: what is left between them is the space they act in, and the credit.
+
+    Args:
+        warm_start: passes over the logged slates of the bundle's pool, at most, before the first step.
+        sharpness: of the policy that the log gives (see `from_log.cloning_loss`).
+        settings: those of SB3's A2C.
+    """
+
+    def __init__(self, policy: Any, env: Any, *, warm_start: int = 8, sharpness: float = 3.0, **settings: Any) -> None:
+        self.warm_start, self.sharpness = warm_start, sharpness
+        super().__init__(policy, env, **settings)
+
+    def learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> A2CFromLog:
+        """Start from the log, if nothing was learned yet; then see SB3's `A2C.learn`."""
+        if self.warm_start and self._n_updates == 0:
+            assert self.env is not None
+            assert isinstance(self.policy, ItemPolicy)
+            users = self.env.get_attr("bundle")[0].users["train"]
+            warm_start(self.policy, users, self.warm_start, self.sharpness, self.seed or 0)
+        super().learn(total_timesteps, *args, **kwargs)
+        return self
+
+
+def make_a2c(env: VecEnv, seed: int = 0, device: str = "cpu", from_log: bool = False, **changes: Any) -> A2C:
     """Return SB3's A2C on `ItemPolicy`, with Adam, and an update per vector step, as HSRL has.
 
     Args:
         env: an environment with action_mode="item".
         seed: of weights, rollouts and environment.
         device: "cpu" or "cuda".
-        changes: any argument of SB3's A2C.
+        from_log: whether it is an `A2CFromLog`.
+        changes: any argument of the class.
     """
     settings: dict[str, Any] = {
         "learning_rate": 1e-3,
@@ -28,4 +54,5 @@ def make_a2c(env: VecEnv, seed: int = 0, device: str = "cpu", **changes: Any) ->
         "max_grad_norm": 1.0,
         "use_rms_prop": False,
     }
-    return A2C(ItemPolicy, env, seed=seed, device=device, **{**settings, **changes})
+    kind = A2CFromLog if from_log else A2C
+    return kind(ItemPolicy, env, seed=seed, device=device, **{**settings, **changes})

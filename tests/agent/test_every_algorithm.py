@@ -13,23 +13,33 @@ from test_hsrl import ENV, SMALL, mean_reward
 from toy import OPTIMUM
 
 from hsrl_agent import HSRL, make_vec_env
-from hsrl_agent.baselines import HAC, PGRA
+from hsrl_agent.baselines import HAC, PGRA, A2CFromLog
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.errors import HsrlError
 
 N_ENVS = 16
-CLASSES: dict[str, Any] = {"a2c": A2C, "ddpg": DDPG, "td3": TD3, "pgra": PGRA, "hac": HAC, "ppo": PPO, "hsrl": HSRL}
+CLASSES: dict[str, Any] = {
+    "a2c": A2C,
+    "a2c-log": A2CFromLog,
+    "ddpg": DDPG,
+    "td3": TD3,
+    "pgra": PGRA,
+    "hac": HAC,
+    "ppo": PPO,
+    "hsrl": HSRL,
+}
 # Vector steps and settings that each needs for the toy world.
 EARLY = {"learning_starts": 200}
 LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "a2c": (400, {}),
+    "a2c-log": (200, {"warm_start": 60, "sharpness": 1.0}),
     "ddpg": (250, EARLY),
     "td3": (250, EARLY),
     "pgra": (300, {}),
     "hac": (250, EARLY),
     "ppo": (250, {}),
-    "hsrl": (300, {"entropy_weight": 0.1}),
+    "hsrl": (300, {"entropy_weight": 0.1, "warm_start": 0}),
 }
 # What follows what, slowly, in those that bootstrap from a target network.
 FOLLOWS = {
