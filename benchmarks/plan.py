@@ -282,5 +282,6 @@ def _check_bundles(envs: Sequence[str], bundles: dict[str, str]) -> tuple[str, .
         if env not in bundles:
             source = manifest["source"]
             made_up = " (synthetic data, no real user)" if "synthetic" in source.lower() else ""
-            notes.append(f"{env}: no --bundle was named, so its users were learned from {source}{made_up}.")
+            learned = "are those of" if find_env(env).kwargs.get("simulator") == "true" else "were learned from"
+            notes.append(f"{env}: no --bundle was named, so its users {learned} {source}{made_up}.")
     return tuple(notes)
