@@ -11,36 +11,11 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hsrl_gym.codebook_report import CodebookReport, report_on
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.trie import SidTrie, build_trie
 
 _MINI_BATCH_FROM = 20_000
-
-
-@dataclass(frozen=True)
-class CodebookReport:
-    """How well the SIDs tell the items apart.
-
-    Attributes:
-        n_items: live items.
-        n_sids: different SIDs among them.
-        n_collisions: items that share their SID with an item of higher priority; 0 when every item has its own.
-        n_moved: items that were moved off their nearest token to remove collisions.
-        largest_bucket: most items on one SID.
-        used_tokens: per level, how many of the V_l tokens some item has.
-        perplexity: per level, exp of the entropy of the tokens' use; V_l when all are used alike. A low value in the
-            middle is the hourglass effect (paper 4.5).
-        reconstruction_error: share of the item vectors' variance that the sum of their centroids does not explain.
-    """
-
-    n_items: int
-    n_sids: int
-    n_collisions: int
-    n_moved: int
-    largest_bucket: int
-    used_tokens: tuple[int, ...]
-    perplexity: tuple[float, ...]
-    reconstruction_error: float
 
 
 @dataclass(frozen=True)
@@ -159,25 +134,7 @@ class Codebook:
     def report(self) -> CodebookReport:
         """Return collisions, use of the tokens and what the codes lose."""
         live = self.live_items
-        codes, vectors = self.codes[live], self.vectors[live]
-        buckets = np.unique(codes, axis=0, return_counts=True)[1]
-        used, perplexity = [], []
-        for level, size in enumerate(self.vocabulary):
-            share = np.bincount(codes[:, level], minlength=size) / len(codes)
-            used.append(int((share > 0).sum()))
-            perplexity.append(float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum())))
-        sums = np.sum([table[codes[:, level]] for level, table in enumerate(self.centroids)], axis=0)
-        variance = float(((vectors - vectors.mean(0)) ** 2).sum())
-        return CodebookReport(
-            n_items=len(live),
-            n_sids=len(buckets),
-            n_collisions=len(live) - len(buckets),
-            n_moved=self.n_moved,
-            largest_bucket=int(buckets.max()),
-            used_tokens=tuple(used),
-            perplexity=tuple(perplexity),
-            reconstruction_error=float(((vectors - sums) ** 2).sum()) / max(variance, 1e-12),
-        )
+        return report_on(self.codes[live], self.vectors[live], self.centroids, self.n_moved)
 
 
 def fit_codebook(
