@@ -39,7 +39,7 @@ PAPER: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 WORLD = "HSRL-World-v0"  # where no user is a learned one
-_WIDE = 106  # columns of a terminal that has room for a mean and its interval on one line
+_WIDE = 150  # columns of a terminal that has room for a mean and its interval on one line
 SWEET_POINT_NOTE = (
     "With the reward rule `sweet_point` a deliberate miss is optimal: on a slate of 9, 9 clicks of 9 at every step end "
     "at 9.0 in 10 steps, 8 of 9 at 15.6 in 16. A high Total Reward there may only mean that the method learned this."
