@@ -52,9 +52,9 @@ class CurveCallback(BaseCallback):
         self.points: list[list[float]] = []
         self.seconds_scoring = 0.0
         self.noted: list[tuple[int, dict[str, float]]] = []
+        self.started = time.perf_counter()  # what an agent does before its first step counts as well
 
     def _on_training_start(self) -> None:
-        self.started = time.perf_counter()
         self._score()
 
     def _on_step(self) -> bool:

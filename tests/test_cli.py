@@ -70,7 +70,10 @@ def test_inspects_real_users_without_a_true_one(
         ),
         (["build", "synthetic", "--shape", "ml2m", "--out", "OUT"], "unknown world 'ml2m'; did you mean ml1m"),
         (["build", "rl4r", "--out", "OUT"], "unknown format 'rl4r'; did you mean rl4rs"),
-        (["build", "rl4rs", "--codebook", "feature", "--out", "OUT"], "unknown codebook 'feature'; did you mean features"),
+        (
+            ["build", "rl4rs", "--codebook", "feature", "--out", "OUT"],
+            "unknown codebook 'feature'; did you mean features",
+        ),
         (["build", "synthetic", "--device", "gpu", "--out", "OUT"], "got the device 'gpu', expected cpu, cuda or"),
         (["build", "synthetic", "--seed", "-1", "--out", "OUT"], "got --seed -1, expected 0 to"),
         (["build", "synthetic", "--out", "FULL/thesis.tex/OUT"], "FULL/thesis.tex: File exists"),

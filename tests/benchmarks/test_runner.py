@@ -119,6 +119,7 @@ def test_row_says_what_was_run_and_how_it_went(spec: RunSpec) -> None:
     assert (row["env"], row["method"], row["seed"], row["steps"]) == (ENV, "hsrl", 0, 128)
     assert [point[0] for point in row["curve"]] == [0, 64, 128]
     assert row["curve"][-1][2:] == [row["total_reward"], row["depth"]]
+    # A curve begins when the agent does, so that a start from the log counts.
     assert 0.0 <= row["curve"][0][1] < row["curve"][1][1] < row["curve"][2][1] == pytest.approx(row["train_seconds"])
     assert steps[0] == 0
     assert steps[-1] == 128
@@ -130,6 +131,11 @@ def test_row_says_what_was_run_and_how_it_went(spec: RunSpec) -> None:
     assert row["total_reward_se"] > 0
     assert 0 < row["click_rate"] < 1
     assert row["versions"]["torch"] == torch.__version__
+
+
+def test_a_start_from_the_log_takes_time(spec: RunSpec) -> None:
+    cold, warm = (run(replace(spec, settings={"warm_start": epochs})) for epochs in (0, 8))
+    assert warm["curve"][0][1] > 10 * cold["curve"][0][1]
 
 
 def test_profile_over_the_steps_by_hand() -> None:
