@@ -39,7 +39,7 @@ PAPER: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 WORLD = "HSRL-World-v0"  # where no user is a learned one
-_WIDE = 150  # columns of a terminal that has room for a mean and its interval on one line
+_CELL = 19  # columns of a terminal that a mean and its interval take on one line
 SWEET_POINT_NOTE = (
     "With the reward rule `sweet_point` a deliberate miss is optimal: on a slate of 9, 9 clicks of 9 at every step end "
     "at 9.0 in 10 steps, 8 of 9 at 15.6 in 16. A high Total Reward there may only mean that the method learned this."
@@ -215,7 +215,7 @@ def print_tables(console: Console, rows: Sequence[Row], asked: dict[str, list[in
             line += [_text(summary.reward_to_reference, signed=True)] if paired else []
             line += [_chance(summary)] if chance else []
             line += [_paper(env, summary.method)] if env in PAPER else []
-            line = [cell.replace(" [", "\n[") for cell in line] if console.width < _WIDE else line
+            line = [cell.replace(" [", "\n[") for cell in line] if console.width < _CELL * (1 + len(headings)) else line
             style = "bold" if summary.method == REFERENCE else None
             table.add_row(*(cell.replace("[", r"\[") for cell in line), style=style)
         console.print(table)
