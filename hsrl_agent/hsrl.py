@@ -51,8 +51,8 @@ class HSRL(SlateActorCritic):
         critic_first: updates in which the critic alone learns, so that it knows the policy that the log gave before it
             judges what that does; none without a warm start.
         tau: Polyak factor of the target network; the paper's 0.01 takes 100 updates to hear of anything.
-        sees_patience: whether the critic, not the policy, is told the patience that the user has left. Its error is
-            then a third of what it was, and the policy no better for it on most data (Table 3).
+        sees_patience: whether the critic, not the policy, is told the patience that the user has left (a row of
+            `compare.py --table 3`).
         settings: those of `SlateActorCritic`.
 
     Raises:

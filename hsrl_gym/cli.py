@@ -13,7 +13,6 @@ from hsrl_gym.errors import HsrlError, open_device, unknown_name
 if TYPE_CHECKING:  # the command answers at once when it has nothing to compute
     from hsrl_gym.fidelity import Slice, UserScore
 
-_CODEBOOKS = ("behaviour", "features")
 _LOADERS = ("rl4rs", "ml1m", "ml100k", "ml-latest", "atomic", "synthetic")
 
 
@@ -51,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--slates", type=int, default=60_000, help="slates that a synthetic world logs")
     build.add_argument("--levels", type=int, default=3, help="levels of the semantic IDs, L")
     build.add_argument("--vocab", type=int, default=64, help="tokens of each level, V")
-    build.add_argument("--codebook", default="behaviour", help=f"what IDs are made of: {' or '.join(_CODEBOOKS)}")
+    build.add_argument("--codebook", default="behaviour", help="what IDs are made of: behaviour or features")
     build.add_argument("--pool", type=int, default=20_000, help="logged rows kept in each user pool, at most")
     build.add_argument("--epochs", type=int, default=8, help="passes over the logs to fit a user, at most")
     build.add_argument("--seed", type=int, default=0)
@@ -72,7 +71,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from hsrl_gym.build import build_bundle
+    from hsrl_gym.build import CODEBOOKS, build_bundle
     from hsrl_gym.bundle import check_target, save_bundle
     from hsrl_gym.train_simulator import FitSettings
 
@@ -81,8 +80,8 @@ def _build(options: argparse.Namespace) -> None:
             raise HsrlError(f"got --{name} {getattr(options, name)}, expected at least 1.")
     if options.format not in _LOADERS:
         raise unknown_name("format", options.format, _LOADERS)
-    if options.codebook not in _CODEBOOKS:
-        raise unknown_name("codebook", options.codebook, _CODEBOOKS)
+    if options.codebook not in CODEBOOKS:
+        raise unknown_name("codebook", options.codebook, CODEBOOKS)
     if not 0 <= options.seed < 2**31:
         raise HsrlError(f"got --seed {options.seed}, expected 0 to {2**31 - 1}.")
     open_device(options.device)
