@@ -108,7 +108,7 @@ class SlatePolicy(ActorCriticPolicy):
         assert n_profile is not None
         assert history_length is not None
         return SASRec(
-            torch.as_tensor(self.codebook.features),
+            torch.as_tensor(self.codebook.item_inputs),
             n_profile[0],
             history_length[0],
             self.width,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsrl_gym.bundle import UserPool
-from hsrl_gym.simulator import UserResponseModel
+from hsrl_gym.ensemble import LearnedUser
 
 N_USERS = 256  # who answer to each item
 N_AFTERWARDS = 32  # users, and items, that say what follows from an item
@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 2048
 
 
 @torch.no_grad()
-def behaviour_vectors(model: UserResponseModel, users: UserPool, seed: int = 0) -> NDArray[np.float32]:
+def behaviour_vectors(model: LearnedUser, users: UserPool, seed: int = 0) -> NDArray[np.float32]:
     """Return (N + 1, D) vectors of the items, row 0 zero, D at most 2 `WIDTH`.
 
     The first half stands for the answers: the affinities of `N_USERS` users of the pool for the item, so that a
@@ -38,7 +38,7 @@ def behaviour_vectors(model: UserResponseModel, users: UserPool, seed: int = 0) 
     """
     generator = np.random.default_rng(seed)
     rows = generator.choice(len(users), min(N_USERS, len(users)), replace=False)
-    device = model.item_target.weight.device
+    device = next(model.parameters()).device
     profile = torch.as_tensor(users.profile[rows], device=device)
     history = torch.as_tensor(users.history[rows], device=device).long()
     items = torch.arange(1, model.config.n_items + 1, device=device)
@@ -51,19 +51,13 @@ def behaviour_vectors(model: UserResponseModel, users: UserPool, seed: int = 0) 
     return np.vstack([np.zeros((1, vectors.shape[1])), vectors]).astype(np.float32)
 
 
-def _affinity(model: UserResponseModel, profile: Tensor, history: Tensor, items: Tensor) -> Tensor:
+def _affinity(model: LearnedUser, profile: Tensor, history: Tensor, items: Tensor) -> Tensor:
     """Return (M, n) of users with profile (M, P) and history (M, H) for items (n,)."""
-    tables = model.tables()
-    slate = items.expand(min(len(profile), _ROWS_AT_ONCE), -1)
-    parts = []
-    for rows in torch.arange(len(profile), device=profile.device).split(_ROWS_AT_ONCE):
-        users = model.arrive(tables, profile[rows])
-        past = history[rows]
-        parts.append(model.affinity(tables, users, past, (past > 0).sum(1), slate[: len(rows)]))
-    return torch.cat(parts)
+    parts = zip(profile.split(_ROWS_AT_ONCE), history.split(_ROWS_AT_ONCE), strict=True)
+    return torch.cat([model.appeal(who, past, items.expand(len(who), -1)) for who, past in parts])
 
 
-def _what_follows(model: UserResponseModel, profile: Tensor, history: Tensor, items: Tensor, probes: Tensor) -> Tensor:
+def _what_follows(model: LearnedUser, profile: Tensor, history: Tensor, items: Tensor, probes: Tensor) -> Tensor:
     """Return (N, M * n): how M users' affinity for n probes changes with each of N items clicked last."""
     before = _affinity(model, profile, history, probes)  # (M, n)
     n_users = len(profile)

@@ -16,6 +16,7 @@ from hsrl_gym.codebook import fit_codebook, standardized
 from hsrl_gym.data.log import InteractionLog
 from hsrl_gym.data.profile import fit_profile_encoder
 from hsrl_gym.data.synthetic import world_of
+from hsrl_gym.ensemble import as_one
 from hsrl_gym.errors import unknown_name
 from hsrl_gym.train_simulator import FitSettings, evaluate_simulator, fit_simulator
 
@@ -35,6 +36,7 @@ def build_bundle(
     pool_rows: int = POOL_ROWS,
     progress: bool = True,
     codebook: str = "behaviour",
+    members: int = 1,
 ) -> Bundle:
     """Return the bundle of a log.
 
@@ -54,6 +56,8 @@ def build_bundle(
         progress: whether to show a progress bar.
         codebook: what semantic IDs are made of: "behaviour", how the `train` user answers to an item and to others
             after it, or "features", as in the paper.
+        members: fits that each user is the mean of. A step takes as many times as long; a log of fewer than some
+            20,000 slates needs 3 or more (see `ensemble`).
 
     Raises:
         HsrlError: if the log cannot be split or has nothing to learn from.
@@ -69,8 +73,9 @@ def build_bundle(
     train_rows, test_rows = encoded.split_by_time(TRAIN_FRACTION)
     simulators, fidelity = {}, {}
     for offset, (name, rows) in enumerate({"train": train_rows, "eval": encoded}.items()):
-        model = fit_simulator(rows, width, settings, seed + offset, device, progress, f"{name} user")
-        simulators[name] = model.cpu()
+        seeds = range(seed + offset, seed + offset + 2 * members, 2)  # of which no two users share one
+        fits = [fit_simulator(rows, width, settings, each, device, progress, f"{name} user").cpu() for each in seeds]
+        simulators[name] = as_one(fits)
         fidelity[name] = {
             "scored_on": "the latest 20% of the log",
             "seen_in_fit": name == "eval",
@@ -94,6 +99,7 @@ def build_bundle(
             **_codebook_facts(codebook, n_levels, vocabulary),
             "seed": seed,
             "width": width,
+            "members": members,
             "fit": settings.to_dict(),
             "pool_rows": pool_rows,
             **({"world": world} if world else {}),

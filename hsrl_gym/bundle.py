@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from hsrl_gym.codebook import Codebook
 from hsrl_gym.data.profile import ProfileEncoder
+from hsrl_gym.ensemble import LearnedUser, as_one, members_of
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.simulator import SimulatorConfig, UserResponseModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MANIFEST = "bundle.yaml"
 _MANIFEST_KEYS = ("name", "source", "simulator", "codebook", "profile_encoder", "provenance", "fidelity", "files")
+_FEATURES = "item_features"
 _LABELS = "item_labels.txt"
 SIMULATORS = ("train", "eval")
 _FILES = (
@@ -71,7 +73,7 @@ class Bundle:
     name: str
     source: str
     codebook: Codebook
-    simulators: Mapping[str, UserResponseModel]
+    simulators: Mapping[str, LearnedUser]
     users: Mapping[str, UserPool]
     item_labels: tuple[str, ...]
     profile_encoder: ProfileEncoder
@@ -139,7 +141,7 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
     )
     for name, model in bundle.simulators.items():
         weights = {key: np.ascontiguousarray(value.cpu().numpy()) for key, value in model.state_dict().items()}
-        del weights["item_features"]  # they stand in the codebook
+        weights = {key: value for key, value in weights.items() if not key.endswith(_FEATURES)}  # in the codebook
         save_file(weights, folder / f"simulator_{name}.safetensors")
     for name, users in bundle.users.items():
         item_type = np.uint16 if bundle.n_items < 2**16 else np.int32  # half the size for all common catalogs
@@ -158,11 +160,12 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
         from hsrl_gym.figures import draw_reliability
 
         draw_reliability(bundle.fidelity, folder / "reliability.png")
+    user = next(iter(bundle.simulators.values()))
     manifest = {
         "schema": SCHEMA_VERSION,
         "name": bundle.name,
         "source": bundle.source,
-        "simulator": next(iter(bundle.simulators.values())).config.to_dict(),
+        "simulator": {**user.config.to_dict(), "n_members": members_of(user)},
         "codebook": {"n_levels": len(codebook.centroids), "n_moved": codebook.n_moved},
         "profile_encoder": bundle.profile_encoder.to_dict(),
         "provenance": dict(bundle.provenance),
@@ -244,12 +247,15 @@ def _read_codebook(folder: Path, manifest: Mapping[str, Any]) -> Codebook:
 
 def _read_simulator(
     folder: Path, name: str, manifest: Mapping[str, Any], features: torch.Tensor, device: str | torch.device
-) -> UserResponseModel:
+) -> LearnedUser:
     from safetensors.torch import load_file
 
+    settings = dict(manifest["simulator"])
+    n_members = settings.pop("n_members")
     with torch.random.fork_rng(devices=[]):  # the throwaway first weights must not move the caller's generator
-        model = UserResponseModel(SimulatorConfig(**manifest["simulator"]), features)
-    model.load_state_dict({**load_file(folder / f"simulator_{name}.safetensors"), "item_features": features})
+        model = as_one([UserResponseModel(SimulatorConfig(**settings), features) for _ in range(n_members)])
+    known = {key: features for key in model.state_dict() if key.endswith(_FEATURES)}
+    model.load_state_dict({**load_file(folder / f"simulator_{name}.safetensors"), **known})
     return model.to(device).eval().requires_grad_(False)
 
 

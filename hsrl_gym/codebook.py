@@ -53,6 +53,18 @@ class Codebook:
         """Number of tokens of each level, (V_1, .., V_L)."""
         return tuple(len(level) for level in self.centroids)
 
+    @cached_property
+    def item_inputs(self) -> NDArray[np.float32]:
+        """All that is known of the items, (N + 1, F) or (N + 1, F + D): features, beside them the vectors if others.
+
+        Each column of the vectors has a mean square of about 1, as each feature has. What every network of every
+        method should be given, so that none knows more than another.
+        """
+        if self.to_vector is None:
+            return self.features
+        size = np.sqrt(np.square(self.vectors[self.live_items]).mean())
+        return np.hstack([self.features, self.vectors / max(float(size), 1e-12)])
+
     @property
     def live_items(self) -> NDArray[np.intp]:
         """Ids of the items that can be shown, ascending."""

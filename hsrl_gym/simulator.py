@@ -13,6 +13,7 @@ from torch.nn import functional
 _PAIRS_AT_ONCE = 300_000  # of items, on a CPU: their scores stay in its caches
 _PAIRS_ELSEWHERE = 200_000_000  # of items: some GB
 _LARGEST_SCORE = 75.0  # of the self-attention; exp of more would come near the end of float32
+_KNEES = (0.05, 0.1, 0.2, 0.4)  # shares of the history, at which what a topic's fullness costs may bend
 _NEVER = -87.0  # the score of padding: exp of it is next to nothing, but not yet denormal, which is slow
 
 
@@ -34,7 +35,8 @@ class SimulatorConfig:
         n_profile: P.
         history_length: H.
         width: d of items, users and attention.
-        n_heads: attention heads; divides `width`.
+        n_heads: attention heads; divides `width` and `n_topics`.
+        n_topics: C, groups of items that a user can have had enough of.
         dropout: share of the user's and the items' units dropped in training.
     """
 
@@ -44,6 +46,7 @@ class SimulatorConfig:
     history_length: int = 50
     width: int = 32
     n_heads: int = 2
+    n_topics: int = 24
     dropout: float = 0.1
 
     def to_dict(self) -> dict[str, int | float]:
@@ -58,12 +61,12 @@ class UserTables(NamedTuple):
     self-attention, so that all heads of all users are one product of B * h matrices.
 
     Attributes:
-        parts: (h * (N + 1), 4w + 2), for each head and item: query, 1, key, score (0, but that of padding for
-            padding), item, value. For padding, key, item and value are zero.
+        parts: (h * (N + 1), 4w + C / h + 2), for each head and item: query, 1, key, score (0, but that of padding
+            for padding), item, topics, value. For padding, key, item, topics and value are zero.
         query: weight (h * d, d) and bias of a user's queries, carried back through the projection of the keys;
             ordered part, head, unit.
         hidden, out: weights and biases of the user's last two layers, the projection of the values within the first.
-        target: (N + 1, d + 1), the vector that a user is multiplied with, and the item's bias.
+        target: (N + 1, d + C + 1), the vector that a user is multiplied with, the item's topics, and its bias.
         bounds: (3,), the lowest click probability, what the highest lacks to 1, and the span between them.
     """
 
@@ -77,6 +80,10 @@ class UserTables(NamedTuple):
 
 class UserResponseModel(nn.Module):
     """Profile -> query; history -> self-attention -> user attention -> inner product with the item.
+
+    To that a user adds what the session has made of each topic: items belong softly to C learned topics, and how much
+    of the history a topic fills raises or lowers its items, by a learned broken line. An average of what was clicked,
+    which is all that attention yields, cannot tell enough from too much.
 
     Padding is masked, and the length of the history is an input of its own. There are no positions and no layer
     between the item table and the attention, so that all of its projections are properties of an item. The user
@@ -99,6 +106,11 @@ class UserResponseModel(nn.Module):
         self.user_map = nn.Sequential(
             nn.Linear(3 * width + 2, 2 * width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * width, width)
         )
+        self.topic = nn.Linear(width, config.n_topics)
+        self.topic_sharpness = nn.Parameter(torch.tensor(4.0))
+        self.knee = nn.Parameter(torch.tensor(_KNEES).repeat(config.n_topics, 1))  # (C, knees)
+        self.slope = nn.Parameter(torch.full((config.n_topics, len(_KNEES)), -0.3))  # logits a tenth of the history
+        nn.init.orthogonal_(self.topic.weight)
         self.bounds = nn.Parameter(torch.tensor([-1.0, 1.0]))  # of the click probability, before the sigmoid
         nn.init.normal_(self.item_free.weight, std=0.01)
         nn.init.zeros_(self.item_free_bias.weight)
@@ -106,8 +118,14 @@ class UserResponseModel(nn.Module):
     def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K); see `ClickModel`."""
         tables = self.tables()
-        users = self.arrive(tables, profile)
-        return _within_bounds(self.affinity(tables, users, history, (history > 0).sum(1), slate), tables.bounds)
+        return _within_bounds(self._asked(tables, profile, history, slate), tables.bounds)
+
+    def appeal(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        """Return (B, K), what the click logits would be if probabilities could come near 0 and 1."""
+        return self._asked(self.tables(), profile, history, slate)
+
+    def _asked(self, tables: UserTables, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        return self.affinity(tables, self.arrive(tables, profile), history, (history > 0).sum(1), slate)
 
     def prepared(self, profiles: Tensor) -> PreparedUsers:
         """Return the users of `profiles` (M, P) as this model is now, ready to be played on their device."""
@@ -118,12 +136,14 @@ class UserResponseModel(nn.Module):
         items = self.item_map(self.item_features) + self.item_free.weight  # (N + 1, d)
         real = (torch.arange(len(items), device=items.device) > 0).to(items.dtype).unsqueeze(1)
         key = self._heads(self.self_key(items) * real)  # (h, N + 1, w)
+        topics = torch.softmax(self.topic_sharpness * self.topic(items), dim=1) * real  # (N + 1, C)
         columns = (
             _bounded(self._heads(self.self_query(items)), key),
             torch.ones_like(real).expand(self.config.n_heads, -1, -1),
             key,
             (_NEVER * (1.0 - real)).expand(self.config.n_heads, -1, -1),
             self._heads(items * real),
+            self._heads(topics),
             self._heads(self.self_value(items) * real),
         )
         lowest, above_highest = 0.5 * torch.sigmoid(self.bounds[0]), 0.5 * torch.sigmoid(-self.bounds[1])
@@ -132,7 +152,9 @@ class UserResponseModel(nn.Module):
             query=self._query_table(),
             hidden=self._hidden_table(),
             out=_weights(self.user_map[3]),
-            target=torch.cat([self.item_target(items), self.item_bias(items) + self.item_free_bias.weight], dim=1),
+            target=torch.cat(
+                [self.item_target(items), topics, self.item_bias(items) + self.item_free_bias.weight], dim=1
+            ),
             bounds=torch.stack([lowest, above_highest, 1.0 - above_highest - lowest]),
         )
 
@@ -167,36 +189,43 @@ class UserResponseModel(nn.Module):
     ) -> Tensor:
         """Return (B, K), how users (see `arrive`) like a slate after `length` (B,) clicked items in history (B, T)."""
         user, query = users
-        pooled, items = self._attend(tables, query, history)
+        pooled, items, topics = self._attend(tables, query, history)
         length = length.unsqueeze(1).to(user.dtype)
         some = length.clamp(min=1.0)
         filled = length / self.config.history_length
-        known = torch.cat(
-            [user, pooled, items.sum(1).view_as(user) / some, filled, filled.sqrt(), length / some], dim=1
-        )
+        known = torch.cat([user, pooled, items / some, filled, filled.sqrt(), length / some], dim=1)
         hidden = functional.gelu(functional.linear(known, *tables.hidden))
         hidden = functional.dropout(hidden, self.config.dropout, self.training)
         state = functional.linear(hidden, *tables.out) + user  # (B, d)
-        target = functional.embedding(slate, tables.target)  # (B, K, d + 1)
+        state = torch.cat([state, self._mood(topics / self.config.history_length)], dim=1)  # (B, d + C)
+        target = functional.embedding(slate, tables.target)  # (B, K, d + C + 1)
         return torch.baddbmm(target[..., -1:], target[..., :-1], state.unsqueeze(2)).squeeze(2)
 
-    def _attend(self, tables: UserTables, query: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the users' attention finds in their histories, (B, h * d), and the items of these (B h, T, w)."""
+    def _mood(self, share: Tensor) -> Tensor:
+        """Return (B, C), the logits that topics filling shares (B, C) of the last H clicks add to their items."""
+        past_knee = functional.softplus(share.unsqueeze(2) - self.knee, beta=40.0)
+        return 10.0 * torch.einsum("bck,ck->bc", past_knee, self.slope)
+
+    def _attend(self, tables: UserTables, query: Tensor, history: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the users' attention finds in histories, (B, h * d), and sums of items (B, d), topics (B, C)."""
         heads, width = self.config.n_heads, self.config.width // self.config.n_heads
+        n_topics = self.config.n_topics // heads
         n_users, length = history.shape
         first_row = torch.arange(0, len(tables.parts), self.config.n_items + 1, device=history.device)
         rows = (history.unsqueeze(1) + first_row.unsqueeze(1)).flatten()
         parts = tables.parts.index_select(0, rows).view(n_users * heads, length, -1)
-        asks, answers, items, value = parts.split([width + 1, width + 1, width, width], dim=2)
+        asks, answers, whole, value = parts.split([width + 1, width + 1, width + n_topics, width], dim=2)
         weight = torch.bmm(asks, answers.transpose(1, 2)).exp_()  # (B h, T, T); softmax's maximum: see `_bounded`
         total = weight.sum(2, keepdim=True).clamp(min=1e-34)  # less is padding alone, whose values are zero
-        clicked = torch.bmm(weight, value) / total + items  # (B h, T, w)
+        clicked = torch.bmm(weight, value) / total + whole[..., :width]  # (B h, T, w)
         # The score of an item is the sum of its parts' scores. Who has no history gets an average of zeros.
         padding = answers[..., -1].unsqueeze(1)
         score = torch.baddbmm(padding, query.view(-1, heads, width), clicked.transpose(1, 2), beta=10.0)
         attention = score.view(n_users, heads, heads, length).sum(1).softmax(2)  # (B, h, T)
         attention = attention.unsqueeze(1).expand(-1, heads, -1, -1).reshape(n_users * heads, heads, length)
-        return torch.bmm(attention, clicked).view(n_users, -1), items
+        items, topics = whole.sum(1).split([width, n_topics], dim=1)  # (B h, w), (B h, C / h)
+        pooled = torch.bmm(attention, clicked)
+        return pooled.view(n_users, -1), items.reshape(n_users, -1), topics.reshape(n_users, -1)
 
     def _heads(self, vectors: Tensor) -> Tensor:
         """Return (N + 1, d) as (h, N + 1, w)."""

@@ -19,6 +19,7 @@ from hsrl_gym.errors import HsrlError
 from hsrl_gym.simulator import ClickModel, SimulatorConfig, UserResponseModel
 
 N_RELIABILITY_BINS = 20
+_OF_TOPICS = ("topic.weight", "topic.bias", "topic_sharpness", "knee", "slope")
 
 
 @dataclass(frozen=True)
@@ -152,11 +153,15 @@ def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -
 
 
 def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.Optimizer:
-    """Return AdamW; the two bounds of the click probability get thirty times the rate, for they have far to go."""
-    others = [parameter for name, parameter in model.named_parameters() if name != "bounds"]
-    bounds = {"params": [model.bounds], "lr": 30 * settings.learning_rate, "weight_decay": 0.0}
-    groups: list[dict[str, Any]] = [{"params": others}, bounds]
-    return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
+    """Return AdamW; topics and the bounds of the click probability have far to go: they go faster, undecayed."""
+    far = {"bounds": 30.0, **dict.fromkeys(_OF_TOPICS, 5.0)}
+    groups: dict[float, dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        speed = far.get(name, 1.0)
+        new = {"params": [], "lr": speed * settings.learning_rate, "weight_decay": 0.0}
+        groups.setdefault(speed, new)["params"].append(parameter)
+    groups[1.0]["weight_decay"] = settings.weight_decay
+    return torch.optim.AdamW(list(groups.values()))
 
 
 def _columns(log: InteractionLog, model: UserResponseModel) -> tuple[Tensor, Tensor, Tensor, Tensor]:

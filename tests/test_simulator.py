@@ -14,7 +14,7 @@ from hsrl_gym import simulator
 from hsrl_gym.simulator import PreparedUsers, SimulatorConfig, UserResponseModel, _bounded, _within_bounds
 
 N_ITEMS, N_FEATURES, N_PROFILE, LENGTH = 20, 5, 3, 12
-CONFIG = SimulatorConfig(N_ITEMS, N_FEATURES, N_PROFILE, history_length=LENGTH, width=16, n_heads=4, dropout=0.5)
+CONFIG = SimulatorConfig(N_ITEMS, N_FEATURES, N_PROFILE, LENGTH, width=16, n_heads=4, n_topics=8, dropout=0.5)
 
 
 @pytest.fixture
@@ -156,6 +156,7 @@ def test_config_as_plain_numbers() -> None:
         "history_length": 12,
         "width": 16,
         "n_heads": 4,
+        "n_topics": 8,
         "dropout": 0.5,
     }
     assert SimulatorConfig(**values) == CONFIG  # type: ignore[arg-type]

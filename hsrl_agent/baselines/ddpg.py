@@ -48,7 +48,7 @@ class HyperPolicy(MultiInputPolicy):
             lr_schedule,
             net_arch=list(critic_hidden),
             features_extractor_class=SASRecExtractor,
-            features_extractor_kwargs={"item_features": action_space.codebook.features, **self.encoder_settings},
+            features_extractor_kwargs={"item_features": action_space.codebook.item_inputs, **self.encoder_settings},
             optimizer_kwargs={"fused": True, **(kwargs.pop("optimizer_kwargs", None) or {})},
             **kwargs,
         )

@@ -52,7 +52,7 @@ class Supervised:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             n_profile, history_length = self.users.profile.shape[1], self.users.history.shape[1]
-            features = torch.as_tensor(space.codebook.features)
+            features = torch.as_tensor(space.codebook.item_inputs)
             encoder = SASRec(features, n_profile, history_length, dropout=dropout)
             is_live = torch.as_tensor(space.codebook.codes[1:, 0] >= 0)
             self.network = ItemNetwork(encoder, is_live).to(self.device)

@@ -141,6 +141,12 @@ class SyntheticWorld:
         match = torch.einsum("bd,bkd->bk", interest, self._latent[slate])
         return config.base + config.taste * match + self._quality[slate] + mood - fatigue
 
+    def _appeal(self, profiles: Tensor) -> NDArray[np.float64]:
+        """Return (M, N), the odds of a click on each item by users with profiles (M, P) who just arrived."""
+        items = torch.arange(1, self.config.n_items + 1).expand(len(profiles), -1)
+        nothing = torch.zeros(len(profiles), HISTORY_LENGTH, dtype=torch.long)
+        return np.exp(self(profiles, nothing, items).double().numpy())
+
     def to(self, device: torch.device) -> SyntheticWorld:
         """Return the same world with what it answers from on `device`."""
         other = copy.copy(self)
@@ -148,12 +154,18 @@ class SyntheticWorld:
             setattr(other, name, getattr(self, name).to(device))
         return other
 
-    def write_log(self, n_slates: int = 60_000, exploration: float = 0.5) -> InteractionLog:
-        """Return sessions under a logging policy, in time order.
+    def write_log(self, n_slates: int = 60_000, exploration: float = 0.5, personal: float = 0.5) -> InteractionLog:
+        """Return sessions under two logging policies, in time order; no slate repeats an item.
 
-        The policy shows items by what it guesses of their quality, mixed with uniform ones (share `exploration`),
-        without repeats in a slate. A user who leaves comes back (70%) remembering some of the latest clicks, or
-        somebody new arrives.
+        One shows everybody the same items, by what it guesses of their quality, mixed with uniform ones. The other, a
+        share `personal` of the sessions, ranks by what it guesses that the user likes on arrival; it does not see the
+        session. A user who leaves comes back (70%) remembering some of the latest clicks, or somebody new arrives.
+
+        Args:
+            n_slates: rows of the log.
+            exploration: share of uniform items where everybody is shown the same.
+            personal: share of the sessions with the ranker that knows its users. It fills histories with one topic,
+                as good policies do, so that a user learned from the log knows what comes of that.
         """
         generator = np.random.default_rng([self.seed, 1])
         n_parallel = min(500, n_slates)
@@ -167,18 +179,21 @@ class SyntheticWorld:
         state = core.initial(torch.arange(n_parallel), torch.zeros(n_parallel, dtype=torch.long))
         guess = np.exp(1.5 * self._quality.numpy()[1:] + 0.5 * generator.normal(size=self.config.n_items))
         shown = (1.0 - exploration) * guess / guess.sum() + exploration / len(guess)
-        session = np.arange(n_parallel)
+        appeal = self._appeal(profiles) * np.exp(0.5 * generator.normal(size=self.config.n_items))  # (users, N)
+        session, ranked = np.arange(n_parallel), generator.random(n_parallel) < personal
         steps: list[tuple[NDArray[np.generic], ...]] = []
         while len(steps) * n_parallel < n_slates:
-            race = generator.exponential(size=(n_parallel, len(shown))) / shown
+            chance = np.where(ranked[:, None], appeal[state.user], shown)
+            race = generator.exponential(size=chance.shape) / chance
             slate = np.argpartition(race, self.config.slate_size)[:, : self.config.slate_size] + 1
             after, outcome = core.transition(state, torch.as_tensor(slate))
             steps.append((session.copy(), state.user.numpy(), state.history.numpy(), slate, outcome.clicks.numpy()))
             leaves = outcome.terminated | outcome.truncated
             session[leaves.numpy()] += n_parallel
+            ranked = np.where(leaves, generator.random(n_parallel) < personal, ranked)
             arrived = core.replace_finished(after, leaves)
             returns = leaves & torch.as_tensor(generator.random(n_parallel) < 0.7)
-            remembered = torch.as_tensor(generator.integers(0, HISTORY_LENGTH // 2, size=(n_parallel, 1)))
+            remembered = torch.as_tensor(generator.integers(0, HISTORY_LENGTH, size=(n_parallel, 1)))
             recent = torch.arange(HISTORY_LENGTH) >= HISTORY_LENGTH - remembered
             history = torch.where(returns.unsqueeze(1), after.history * recent, arrived.history)
             state = replace(arrived, user=torch.where(returns, after.user, arrived.user), history=history)

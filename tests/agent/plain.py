@@ -66,6 +66,12 @@ def plain_logits(user: UserResponseModel, profile: Tensor, history: Tensor, slat
         affinity = (
             user.item_target(items[shown]) @ state + (user.item_bias(items) + user.item_free_bias.weight)[shown, 0]
         )
+        topics = (user.topic_sharpness * user.topic(items)).softmax(1)  # (N + 1, C)
+        share = topics[clicked_ids[clicked_ids > 0]].sum(0) / user.config.history_length
+        for topic in range(user.config.n_topics):
+            for knee, slope in zip(user.knee[topic], user.slope[topic], strict=True):
+                past_knee = torch.log1p(torch.exp(40.0 * (share[topic] - knee))) / 40.0
+                affinity = affinity + 10.0 * slope * past_knee * topics[shown, topic]
         lowest, highest = 0.5 * torch.sigmoid(user.bounds[0]), 1.0 - 0.5 * torch.sigmoid(-user.bounds[1])
         rows.append(torch.logit((lowest + (highest - lowest) * torch.sigmoid(affinity)).double()).float())
     return torch.stack(rows)

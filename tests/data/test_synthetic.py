@@ -236,11 +236,32 @@ def test_many_come_back_and_remember(long_log: InteractionLog) -> None:
 def test_exploration() -> None:
     world = SyntheticWorld(WorldConfig("tiny", n_items=40, slate_size=2, n_item_features=12, n_profile=4))
     uniform, chosen = (
-        np.bincount(world.write_log(4_000, exploration=share).slate.ravel(), minlength=41)[1:] for share in (1.0, 0.0)
+        np.bincount(world.write_log(4_000, exploration=share, personal=0.0).slate.ravel(), minlength=41)[1:]
+        for share in (1.0, 0.0)
     )
     assert stats.chisquare(uniform).pvalue > 0.01
     assert stats.spearmanr(chosen, world._quality.numpy()[1:]).statistic > 0.7
     assert stats.chisquare(chosen).pvalue < 1e-6
+
+
+def test_the_personal_ranker_knows_whom_it_shows() -> None:
+    """It shows each user the items with the best odds on arrival, and so more of one topic than everybody gets."""
+    world = SyntheticWorld(WorldConfig("tiny", n_items=400, slate_size=4, n_item_features=12, n_profile=4))
+    alike, personal = (world.write_log(4_000, personal=share) for share in (0.0, 1.0))
+    assert personal.clicks.mean() > alike.clicks.mean() + 0.1
+    slates = torch.as_tensor(personal.slate[:500]).long()
+    profiles, nothing = torch.as_tensor(personal.profile[:500]), torch.zeros(500, 50, dtype=torch.long)
+    own, others = (world(who, nothing, slates).mean() for who in (profiles, profiles.flip(0)))
+    assert own > others + 0.5
+    topics = [world._cluster.numpy()[log.slate] for log in (alike, personal)]
+    same = [(topic[:, :-1] == topic[:, 1:]).mean() for topic in topics]
+    assert same[1] > same[0]
+
+
+def test_personal_is_a_share_of_the_sessions() -> None:
+    world = SyntheticWorld(WorldConfig("tiny", n_items=400, slate_size=4, n_item_features=12, n_profile=4))
+    rates = [world.write_log(4_000, personal=share).clicks.mean() for share in (0.0, 0.5, 1.0)]
+    assert rates[0] + 0.02 < rates[1] < rates[2] - 0.02
 
 
 def test_the_clicks_are_the_worlds_own(tiny_world: SyntheticWorld, tiny_log: InteractionLog) -> None:
