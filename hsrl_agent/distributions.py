@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hsrl_gym.errors import unknown_name
 
-LIKELIHOODS = ("normalised", "bare")
+LIKELIHOODS = ("sequential", "normalised", "bare")
 
 
 class SlateDistribution:
@@ -17,12 +17,16 @@ class SlateDistribution:
 
     Adding Gumbel noise to the scores and taking the largest K draws exactly that. The likelihood of an item is
 
-    - "normalised": softmax of the scores over the live items, which is what the draw uses;
+    - "sequential": softmax of the scores over the live items that are not yet in the slate, which is what the draw
+      uses (Plackett-Luce); the items come in the order in which they were drawn;
+    - "normalised": softmax over all live items, as if each item were drawn first. Where a policy is sharp enough to
+      show some items nearly always, its gradient is wrong: it takes from what is shown with others of the slate, not
+      from what could have been shown instead;
     - "bare": the score itself. For SIDs that is the product of token probabilities (eq. 14), of which the mass on
       codes without an item is lost.
     """
 
-    def __init__(self, scores: Tensor, likelihood: str = "normalised") -> None:
+    def __init__(self, scores: Tensor, likelihood: str = "sequential") -> None:
         """Take scores (B, N) in log units, -inf for items that cannot be shown."""
         if likelihood not in LIKELIHOODS:
             raise unknown_name("likelihood", likelihood, LIKELIHOODS)
@@ -30,12 +34,17 @@ class SlateDistribution:
 
     @cached_property
     def item_log_probs(self) -> Tensor:
-        """The log-likelihood of every item, (B, N); who only draws does not need it."""
-        return self.scores.log_softmax(1) if self.likelihood == "normalised" else self.scores
+        """The log-likelihood of every item as the first of a slate, (B, N); who only draws does not need it."""
+        return self.scores if self.likelihood == "bare" else self.scores.log_softmax(1)
 
     def log_prob_of_items(self, items: Tensor) -> Tensor:
-        """Return log pi(i) of item ids (B, K) in 1..N: (B, K)."""
-        return self.item_log_probs.gather(1, items - 1)
+        """Return log pi(i) of item ids (B, K) in 1..N: (B, K); "sequential": given the items of the slate before i."""
+        if self.likelihood != "sequential":
+            return self.item_log_probs.gather(1, items - 1)
+        shown = self.scores.gather(1, items - 1)
+        others = self.scores.scatter(1, items - 1, -torch.inf).logsumexp(1, keepdim=True)
+        left = torch.cat([others, shown.flip(1)], dim=1).logcumsumexp(1)[:, 1:].flip(1)  # log sum of what was left
+        return shown - left
 
     def log_prob(self, items: Tensor) -> Tensor:
         """Return the mean log-likelihood of slates (B, K): (B,) (eq. 22)."""

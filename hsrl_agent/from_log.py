@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hsrl_agent.policies import SlatePolicy
 from hsrl_gym.bundle import UserPool
@@ -105,21 +106,25 @@ def _held_out(network: nn.Module, loss: Callable[[LoggedSlates], Tensor], log: L
 
 
 def cloning_loss(policy: SlatePolicy, log: LoggedSlates, sharpness: float = 1.0) -> Tensor:
-    """Return the mean over rows of -log p(clicked | shown), averaged over the clicked items of a slate; 0 without.
+    """Return the binary cross-entropy of the logged clicks, from an item's score and the state's value.
 
-    Eq. 24 over what was shown: the likelihood of a clicked item among its slate's items, not among all, for the log
-    chose what could be clicked. The best fit has odds of items in proportion to how likely they are clicked, to the
-    power of `sharpness`: at 1 a policy over thousands of items is next to random when it samples.
+    Cloning over what was shown, for the log chose what could be clicked: the logit of a click is the item's score above
+    the average of all live items, over `sharpness`, plus the value, which takes up how ready this user is to click on
+    anything. So the best fit has odds of items in proportion to the odds of a click on them, to the power of
+    `sharpness`: at 1 a policy over thousands of items is next to random when it samples. Of eq. 24, the likelihood of
+    what was clicked alone, these are the clicks and the misses.
     """
-    scores = policy.score({"profile": log.profile, "history": log.history})[0].scores  # (B, N)
-    log_p = (scores.gather(1, log.slate - 1) / sharpness).log_softmax(1)  # (B, K)
-    return -((log.clicks * log_p).sum(1) / log.clicks.sum(1).clamp(min=1.0)).mean()
+    distribution, value = policy.score({"profile": log.profile, "history": log.history})
+    live = distribution.scores.isfinite()
+    average = distribution.scores.masked_fill(~live, 0.0).sum(1, keepdim=True) / live.sum(1, keepdim=True)
+    above = distribution.scores.gather(1, log.slate - 1) - average  # (B, K)
+    return functional.binary_cross_entropy_with_logits(above / sharpness + value.unsqueeze(1), log.clicks)
 
 
 def warm_start(policy: SlatePolicy, users: UserPool, max_epochs: int, sharpness: float, seed: int) -> float:
     """Clone what was clicked in the log, before the first step of RL; return the held-out loss (see `fit`).
 
-    Weights that the loss does not reach (the critic's) stay as they are, but for the decay.
+    The critic starts from how ready the users were to click.
     """
     log = LoggedSlates.of(users, policy.device)
     best = fit(policy.network, lambda rows: cloning_loss(policy, rows, sharpness), log, max_epochs, seed)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
 
 from hsrl_agent.algorithm import SlateActorCritic
@@ -35,24 +35,26 @@ class HSRL(SlateActorCritic):
 
     The defaults follow what was measured, not the paper's settings; `HSRL.paper(...)` has those. What differs: the
     buffer holds the last 30 vector steps (old slates of a policy that has moved on are what hurts most), each item of
-    a slate is credited with how it did against the others, the likelihood is normalised over the live items, the heads
-    are tied to the codebook, and the policy starts from the log.
+    a slate is credited with how it did against the others, the likelihood is that of the draw without replacement, the
+    heads are tied to the codebook, items have a small part of their score to themselves, the critic is told the user's
+    patience, and the policy starts from the log.
 
     Args:
+        learning_rate, batch_size: of Adam; a policy that comes from the log is soon spoilt by larger steps.
         entropy_weight: lambda_en of eq. 25.
         bc_weight: lambda_BC of eq. 25.
-        credit: "item" or "slate" (eq. 21 as written).
-        likelihood: "normalised" or "bare" (eq. 14 as written).
+        credit: "item" or "slate" (eq. 21 as written); see `item_advantages`.
+        likelihood: "sequential", "normalised" or "bare" (eq. 14 as written); see `SlateDistribution`.
         hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
         heads: "tied" to the codebook's centroids, or "free" (eq. 11 as written).
+        item_residual: whether an item's score has a part beside its tokens' (see `HSRLNetwork`).
         warm_start: passes over the logged slates of the bundle's pool, at most, before the first step; 0 for none.
         sharpness: of the policy that the log gives (see `from_log.cloning_loss`).
         critic_first: updates in which the critic alone learns, so that it knows the policy that the log gave before it
             judges what that does; none without a warm start.
         tau: Polyak factor of the target network; the paper's 0.01 takes 100 updates to hear of anything.
-        sees_patience: whether the critic, not the policy, is told the patience that the user has left (a row of
-            `compare.py --table 3`).
+        sees_patience: whether the critic, not the policy, is told the patience that the user has left.
         settings: those of `SlateActorCritic`.
 
     Raises:
@@ -67,11 +69,13 @@ class HSRL(SlateActorCritic):
         self,
         policy: str | type[HSRLPolicy],
         env: GymEnv | str,
+        learning_rate: float | Schedule = 2e-4,
         *,
-        entropy_weight: float = 0.01,
-        bc_weight: float = 0.1,
+        batch_size: int = 256,
+        entropy_weight: float = 0.002,
+        bc_weight: float = 0.01,
         credit: str = "item",
-        likelihood: str = "normalised",
+        likelihood: str = "sequential",
         hierarchical: bool = True,
         multi_level_critic: bool = True,
         heads: str = "tied",
@@ -79,7 +83,8 @@ class HSRL(SlateActorCritic):
         sharpness: float = 3.0,
         critic_first: int = 50,
         tau: float = 0.05,
-        sees_patience: bool = False,
+        sees_patience: bool = True,
+        item_residual: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -93,26 +98,32 @@ class HSRL(SlateActorCritic):
             "multi_level_critic": multi_level_critic,
             "heads": heads,
             "sees_patience": sees_patience,
+            "item_residual": item_residual,
         }
-        super().__init__(policy, env, tau=tau, policy_kwargs={**network, **(policy_kwargs or {})}, **settings)
+        settings |= {"batch_size": batch_size, "tau": tau, "policy_kwargs": {**network, **(policy_kwargs or {})}}
+        super().__init__(policy, env, learning_rate, **settings)
 
     @classmethod
     def paper(cls: type[SelfHSRL], policy: str | type[HSRLPolicy], env: GymEnv | str, **changes: Any) -> SelfHSRL:
         """Return HSRL as the paper has it: eq. 14 and 21 as written, 100,000 transitions, lambda_en 0.1.
 
-        lambda_BC, the learning rate and the limit on the gradient's norm, which the paper does not give, are those of
-        the default; the codebook's vocabulary is the bundle's.
+        The paper does not give lambda_BC, the learning rate and the limit on the gradient's norm; what stands here for
+        the first two did best among what was tried. The codebook's vocabulary is the bundle's.
         """
         settings: dict[str, Any] = {
             "buffer_size": 100_000,
+            "learning_rate": 1e-3,
             "learning_starts": 2_000,
             "batch_size": 64,
             "tau": 0.01,
             "gamma": 0.9,
             "entropy_weight": 0.1,
+            "bc_weight": 0.1,
             "credit": "slate",
             "likelihood": "bare",
             "heads": "free",
+            "item_residual": False,
+            "sees_patience": False,
             "warm_start": 0,
         }
         network = {"dropout": 0.1, **changes.pop("policy_kwargs", {})}

@@ -36,11 +36,13 @@ class HSRLPolicy(SlatePolicy):
         multi_level_critic: bool = True,
         heads: str = "tied",
         sees_patience: bool = False,
+        item_residual: bool = True,
         **kwargs: Any,
     ) -> None:
         """See `SlatePolicy`; the two switches are Table 3's ablations, `heads` are "tied" to the codebook or "free".
 
-        With `sees_patience` the critic is given the patience by whoever trains it; SB3's own algorithms cannot.
+        With `item_residual` items have a part of their score to themselves (see `HSRLNetwork`). With `sees_patience`
+        the critic is given the patience by whoever trains it; SB3's own algorithms cannot.
 
         Raises:
             HsrlError: for heads of another kind.
@@ -48,7 +50,7 @@ class HSRLPolicy(SlatePolicy):
         if heads not in HEADS:
             raise unknown_name("heads", heads, HEADS)
         self.hierarchical, self.multi_level_critic, self.heads = hierarchical, multi_level_critic, heads
-        self.sees_patience = sees_patience
+        self.sees_patience, self.item_residual = sees_patience, item_residual
         super().__init__(*args, **kwargs)
 
     @staticmethod
@@ -57,7 +59,7 @@ class HSRLPolicy(SlatePolicy):
         return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("hierarchical", "multi_level_critic", "heads", "sees_patience")
+        names = ("hierarchical", "multi_level_critic", "heads", "sees_patience", "item_residual")
         return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def _build_network(self) -> None:
@@ -71,6 +73,7 @@ class HSRLPolicy(SlatePolicy):
             self.multi_level_critic,
             [torch.as_tensor(table) for table in self.codebook.centroids] if self.heads == "tied" else None,
             self.sees_patience,
+            self.item_residual,
         )
         # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
         codes = torch.as_tensor(self.codebook.codes).long()

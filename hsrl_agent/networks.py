@@ -126,11 +126,13 @@ class Plan(NamedTuple):
         log_probs: L tensors (B, V_l), log p(z_l | c_{l-1}).
         value: (B,), the mixed value of eq. 17.
         level_values: (B, L + 1), V(s, l).
+        contexts: (B, L + 1, d), c_0 to c_L.
     """
 
     log_probs: list[Tensor]
     value: Tensor
     level_values: Tensor
+    contexts: Tensor
 
 
 class HSRLNetwork(nn.Module):
@@ -150,25 +152,43 @@ class HSRLNetwork(nn.Module):
         multi_level_critic: bool = True,
         centroids: Sequence[Tensor] | None = None,
         sees_patience: bool = False,
+        item_residual: bool = False,
     ) -> None:
-        """Take the encoder and the codes (N + 1, L) of the items, -1 where an item is not live; centroids to tie."""
+        """Take the encoder and the codes (N + 1, L) of the items, -1 where an item is not live; centroids to tie.
+
+        With `item_residual` an item's score gets what its tokens cannot say of it: <c_L, W f_i> + <w, f_i> for its
+        free vector f_i in the encoder, on the context that the last level left (W and w start at zero). Features take
+        no part in it, so that what items have in common is left to their tokens.
+        """
         super().__init__()
         self.encoder = encoder
         self.policy = HierarchicalPolicyNetwork(width, vocabulary, hierarchical, centroids)
         self.critic = MultiLevelCritic(width, len(vocabulary), critic_hidden, multi_level_critic, sees_patience)
+        self.residual = nn.Linear(width, width + 1) if item_residual else None
+        if self.residual is not None:
+            nn.init.zeros_(self.residual.weight)
+            nn.init.zeros_(self.residual.bias)
         self.register_buffer("codes", codes[1:].long())  # (N, L); item i stands in row i - 1
         self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)
 
     def forward(self, profile: Tensor, history: Tensor, patience: Tensor | None = None) -> Plan:
         """Return the plan of profile (B, P) and history (B, H); the critic may see the patience (B,)."""
         log_probs, contexts = self.policy(self.encoder(profile, history))
-        return Plan(log_probs, *self.critic(contexts, patience))
+        value, level_values = self.critic(contexts, patience)
+        return Plan(log_probs, value, level_values, contexts)
 
     def item_scores(self, plan: Plan) -> Tensor:
-        """Return sum_l log p(z_l(i) | c_{l-1}) for every item, (B, N); -inf where it is not live (eq. 14)."""
+        """Return sum_l log p(z_l(i) | c_{l-1}) for every item, (B, N), -inf where it is not live (eq. 14).
+
+        To that comes the item residual, if there is one.
+        """
         tokens = self.codes.clamp(min=0).unbind(1)  # L of (N,)
         first, *others = (log_p.index_select(1, token) for log_p, token in zip(plan.log_probs, tokens, strict=True))
-        return sum(others, first).masked_fill(~self.is_live, -torch.inf)
+        scores = sum(others, first)
+        if self.residual is not None:
+            left = self.residual(self.encoder.item_free.weight[1:])  # (N, d + 1)
+            scores = scores + torch.addmm(left[:, -1], plan.contexts[:, -1], left[:, :-1].T)
+        return scores.masked_fill(~self.is_live, -torch.inf)
 
 
 class ItemNetwork(nn.Module):

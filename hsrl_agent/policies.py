@@ -43,7 +43,7 @@ class SlatePolicy(ActorCriticPolicy):
         n_heads: int = 4,
         dropout: float = 0.0,
         critic_hidden: Sequence[int] = (256, 64),
-        likelihood: str = "normalised",
+        likelihood: str = "sequential",
         **kwargs: Any,
     ) -> None:
         self.check_spaces(observation_space, action_space)

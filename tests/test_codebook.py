@@ -390,3 +390,17 @@ def test_without_items_refuses_unknown_ids_and_an_empty_catalog() -> None:
         codebook.without_items([3])
     with pytest.raises(HsrlError, match="got every item to retire, expected at least one to stay"):
         codebook.without_items([1, 2])
+
+
+def test_item_inputs_are_features_and_what_else_is_known() -> None:
+    """Features alone where they are what was quantized; else the vectors beside them, as large on average."""
+    generator = np.random.default_rng(0)
+    features = np.vstack([np.zeros(3), generator.normal(size=(30, 3))]).astype(np.float32)
+    plain = fit_codebook(features, 2, 4)
+    assert plain.item_inputs is plain.features
+    vectors = np.vstack([np.zeros(5), 0.01 * generator.normal(size=(30, 5))]).astype(np.float32)
+    made = fit_codebook(features, 2, 4, vectors=vectors)
+    assert made.item_inputs.shape == (31, 8)
+    np.testing.assert_array_equal(made.item_inputs[:, :3], made.features)
+    assert np.square(made.item_inputs[1:, 3:]).mean() == pytest.approx(1.0, rel=1e-4)
+    assert not made.item_inputs[0].any()

@@ -237,3 +237,25 @@ def test_scores_never_overflow(model: UserResponseModel) -> None:
         query = torch.randn(2, 5, 8)
         torch.testing.assert_close(_bounded(query, query), query / 8**0.5, atol=0, rtol=0)
         assert ((_bounded(50 * query, query) @ query.transpose(1, 2)).abs() <= 75.0 + 1e-3).all()
+
+
+# --- what a session has made of a topic
+
+
+def test_a_topic_that_fills_the_history_costs_its_items(model: UserResponseModel) -> None:
+    """By hand, with knees at 0.25 and a slope of -2 logits a tenth: half a history of a topic costs 5 logits."""
+    topic = 3
+    with torch.no_grad():
+        model.topic.weight.zero_()
+        model.topic.bias.zero_()
+        model.topic.bias[topic] = 100.0  # every item is of this topic
+        model.slope.zero_()
+    history = histories([5] * (LENGTH // 4), [5] * (LENGTH // 2))
+    before = model.appeal(torch.zeros(2, N_PROFILE), history, torch.tensor([[5, 8]] * 2))
+    with torch.no_grad():
+        model.knee[topic] = 0.25
+        model.slope[topic, 0] = -2.0
+    after = model.appeal(torch.zeros(2, N_PROFILE), history, torch.tensor([[5, 8]] * 2))
+    at_knee = -20.0 * np.log(2.0) / 40.0
+    torch.testing.assert_close((after - before)[0], torch.full((2,), at_knee), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close((after - before)[1], torch.full((2,), -5.0), atol=1e-2, rtol=1e-3)

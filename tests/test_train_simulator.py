@@ -250,7 +250,7 @@ def test_settings_as_plain_numbers() -> None:
 
 
 def test_a_fitted_user_comes_near_the_known_one(tiny_world: SyntheticWorld) -> None:
-    log = tiny_world.write_log(6_000)
+    log = tiny_world.write_log(6_000, personal=0.0)
     train, test = log.split_by_time(0.8)
     known = evaluate_simulator(tiny_world, test)
     shown, clicked = (
@@ -278,7 +278,7 @@ def test_it_learns_from_logits_and_does_not_saturate(
     """A user whose clicks are seldom sure; taught by probabilities, the model makes half of them so."""
     mild = replace(tiny_world.config, base=-0.3, taste=0.7, quality=0.5, weariness=1.0, satiation=2.0)
     world = SyntheticWorld(mild)
-    train, test = world.write_log(2_000).split_by_time(0.8)
+    train, test = world.write_log(2_000, personal=0.0).split_by_time(0.8)
     assert saturated(expit(predict_logits(world, test))) < 0.01
     ours = expit(predict_logits(quick_fit(train, batch_size=64), test))
     monkeypatch.setattr(train_simulator, "UserResponseModel", ProbabilitiesForLogits)

@@ -156,7 +156,7 @@ class PGRA(SlateActorCritic):
             advantage = target - value
         assert batch.latents is not None
         log_pi = Normal(center, self.policy.spread()).log_prob(batch.latents).sum(1)  # (B,), of the internal policy
-        inferred = SlateDistribution(network.scores(network.infer(state, next_state)))
+        inferred = SlateDistribution(network.scores(network.infer(state, next_state)), "normalised")
         return Losses(
             critic=(value - target).square().mean(),
             policy_gradient=-(advantage.clamp(-1.0, 1.0) * log_pi).mean(),

@@ -1,5 +1,6 @@
 """Slates without replacement: likelihood, entropy and draws against closed forms."""
 
+import itertools
 import math
 
 import pytest
@@ -12,13 +13,38 @@ ODDS = torch.tensor([[1.0, 2.0, 5.0]])
 
 
 def test_likelihoods_by_hand() -> None:
-    normalised = SlateDistribution(ODDS.log())
+    normalised = SlateDistribution(ODDS.log(), "normalised")
     items = torch.tensor([[3, 1]])
+    sequential = SlateDistribution(ODDS.log())
+    torch.testing.assert_close(sequential.log_prob_of_items(items).exp(), torch.tensor([[5 / 8, 1 / 3]]))
+    torch.testing.assert_close(
+        sequential.log_prob_of_items(torch.tensor([[2, 1, 3]])).exp(), torch.tensor([[2 / 8, 1 / 6, 1.0]])
+    )
     torch.testing.assert_close(normalised.log_prob_of_items(items).exp(), torch.tensor([[5 / 8, 1 / 8]]))
     expected = torch.tensor([(math.log(5 / 8) + math.log(1 / 8)) / 2])
     torch.testing.assert_close(normalised.log_prob(items), expected)  # eq. 22
     bare = SlateDistribution((ODDS / 16).log(), "bare")
     torch.testing.assert_close(bare.log_prob_of_items(items).exp(), torch.tensor([[5 / 16, 1 / 16]]))
+
+
+def test_the_sequential_likelihood_is_that_of_the_draw() -> None:
+    """Its exponentials sum to 1 over all ordered slates, with an item that is not live and one that is nearly sure."""
+    scores = torch.tensor([[30.0, 1.0, 0.0, -torch.inf, -1.0]])
+    slates = torch.tensor(list(itertools.permutations((1, 2, 3, 5), 2)))
+    log_p = SlateDistribution(scores.expand(len(slates), -1)).log_prob_of_items(slates).sum(1)
+    assert log_p.exp().sum().item() == pytest.approx(1.0)
+    second = SlateDistribution(scores).log_prob_of_items(torch.tensor([[1, 2]]))[0, 1]
+    assert second.item() == pytest.approx(1.0 - math.log(math.e + 1.0 + 1.0 / math.e), rel=1e-5)
+
+
+def test_the_gradient_of_a_sure_item_leaves_the_others_alone() -> None:
+    """What an item that is always shown gains or loses is taken from nobody: the last place is between the rest."""
+    scores = torch.tensor([[40.0, 1.0, 0.0, 0.0]], requires_grad=True)
+    (first, second) = SlateDistribution(scores).log_prob_of_items(torch.tensor([[1, 2]]))[0]
+    (gradient,) = torch.autograd.grad(second, scores, retain_graph=True)
+    share = math.e / (math.e + 2.0)
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 1 - share, -(1 - share) / 2, -(1 - share) / 2]]))
+    torch.testing.assert_close(torch.autograd.grad(first, scores)[0], torch.zeros(1, 4))
 
 
 def test_entropy_of_uniform_and_of_one_live_item() -> None:

@@ -11,6 +11,7 @@ import toy
 from test_hsrl import make, mean_reward
 from torch import Tensor, nn
 
+from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.from_log import LoggedSlates, cloning_loss, fit, warm_start
 from hsrl_gym.bundle import Bundle, UserPool
 
@@ -34,18 +35,21 @@ class Level(nn.Module):
 
 
 def test_cloning_loss_by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Items 1 to 4 have odds 1 : 2 : 3 : 4; among the shown (1, 4) the clicked 4 has 4 of 5, of (2, 3) nothing."""
+    """Scores of 1 to 4 in the shown items 1 to 4, on average 2.5 with what is not shown; values are 0.5 and -1."""
     policy = make(toy_world).policy
-    scores = torch.full((2, toy.N_ITEMS), 5.0)
-    scores[:, :4] = torch.tensor([1.0, 2.0, 3.0, 4.0]).log()
-    monkeypatch.setattr(policy.network, "item_scores", lambda plan: scores)
+    scores = torch.full((2, toy.N_ITEMS), 2.5)
+    scores[:, :4] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    scores[:, -1] = -torch.inf  # an item that is not live counts for nothing
+    found = SlateDistribution(scores), torch.tensor([0.5, -1.0])
+    monkeypatch.setattr(policy, "score", lambda observations: found)
     log = LoggedSlates(
         torch.zeros(2, 2), torch.zeros(2, 5).long(), torch.tensor([[1, 4], [2, 3]]), torch.tensor([[0.0, 1.0], [0, 0]])
     )
-    assert cloning_loss(policy, log).item() == pytest.approx(-math.log(0.8) / 2)
-    both = LoggedSlates(log.profile, log.history, log.slate, torch.tensor([[1.0, 1.0], [0, 1]]))
-    expected = (-math.log(0.2) - math.log(0.8)) / 2, -math.log(0.6)
-    assert cloning_loss(policy, both).item() == pytest.approx(sum(expected) / 2)
+    for sharpness in (1.0, 2.0):
+        misses = [-1.5 / sharpness + 0.5, -0.5 / sharpness - 1.0, 0.5 / sharpness - 1.0]
+        expected = sum(math.log1p(math.exp(logit)) for logit in misses)
+        expected += math.log1p(math.exp(-(1.5 / sharpness + 0.5)))  # the click
+        assert cloning_loss(policy, log, sharpness).item() == pytest.approx(expected / 4)
 
 
 def test_the_latest_rows_only_say_when_to_stop() -> None:
@@ -84,7 +88,7 @@ def test_leaves_the_global_generator_alone() -> None:
 
 
 def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
-    """From the log alone: which items are clicked. The critic's weights only decay, the target is the network."""
+    """From the log alone: which items are clicked. The target is the network."""
     model = make(toy_world)
     warm_start(model.policy, toy_world.users["train"], 60, 1.0, 0)
     assert mean_reward(model, toy_world) > 0.95 * OPTIMUM

@@ -43,12 +43,12 @@ def mean_reward(model: Any, bundle: Bundle, action_mode: str = "sid", n_users: i
 @pytest.fixture
 def by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> HSRL:
     """An agent whose network says: uniform tokens, V(s) = 1 and 2, V_target(s') = 3 and 5."""
-    model = make(toy_world)
+    model = make(toy_world, likelihood="normalised")
     uniform = [torch.full((2, 4), 0.25).log(), torch.tensor([[0.5, 0.5, 0.0, 0.0]] * 2).clamp(min=1e-9).log()]
 
     def plan(observations: dict[str, torch.Tensor], target: bool = False, patience: object = None) -> Plan:
         value = torch.tensor([3.0, 5.0]) if target else torch.tensor([1.0, 2.0], requires_grad=True)
-        return Plan(uniform, value, torch.zeros(2, 3))
+        return Plan(uniform, value, torch.zeros(2, 3), torch.zeros(2, 3, 16))
 
     monkeypatch.setattr(model.policy, "plan", plan)
     scores = torch.full((2, toy.N_ITEMS), -torch.inf)
@@ -95,6 +95,15 @@ def test_item_credit_adds_each_items_part_of_the_reward(by_hand: HSRL) -> None:
     credited = by_hand.item_advantages(torch.tensor([0.2, -0.3]), clicks)
     torch.testing.assert_close(credited, torch.tensor([[0.2 + 0.25, 0.2 - 0.25], [-0.3, -0.3]]))
     torch.testing.assert_close(by_hand.item_advantages(torch.tensor([5.0, -5.0]), clicks).abs(), torch.ones(2, 2))
+
+
+def test_the_default_likelihood_is_that_of_the_draw(by_hand: HSRL) -> None:
+    """Once item 1 (0.1) is in the slate, 4 (0.4) is drawn with 4 / 9; once 2 (0.2) is, 3 (0.3) with 3 / 8."""
+    by_hand.policy.likelihood, by_hand.credit = "sequential", "slate"
+    first = (math.log(0.1) + math.log(4 / 9)) / 2
+    second = (math.log(0.2) + math.log(3 / 8)) / 2
+    expected = -(1.0 * first - 0.3 * second) / 2
+    assert by_hand.losses(batch()).policy_gradient.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_entropy_is_minimised_as_written(by_hand: HSRL) -> None:
@@ -285,7 +294,7 @@ def test_the_critic_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> No
     assert changed
     assert all(name.startswith("critic.") for name in changed)
     model.learn(4, reset_num_timesteps=False)
-    assert {"encoder", "policy", "critic"} == {name.split(".")[0] for name in moved(before, model)}
+    assert {"encoder", "policy", "critic", "residual"} == {name.split(".")[0] for name in moved(before, model)}
 
 
 def test_nothing_waits_without_a_warm_start(toy_world: Bundle) -> None:

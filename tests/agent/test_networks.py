@@ -124,3 +124,26 @@ def test_dropout_is_off_when_evaluated(dropout: float) -> None:
     torch.testing.assert_close(net(profile, history), net(profile, history))
     net.train()
     assert torch.equal(net(profile, history), net(profile, history)) == (dropout == 0.0)
+
+
+def test_the_item_residual_by_hand() -> None:
+    """Zero at first; then <c_L, W f_i> + <w, f_i> on top of the tokens, f_i the free vector of the encoder."""
+    encoder = small_encoder()
+    codes = torch.tensor([[-1, -1], [0, 0], [0, 1], [1, 0], [1, 1], [0, 2], [-1, -1]])
+    network = HSRLNetwork(encoder, codes, (2, 3), width=8, critic_hidden=(4,), item_residual=True)
+    plan = network(torch.randn(2, 2), torch.tensor([[0, 0, 1, 2, 3], [0, 0, 0, 0, 0]]))
+    residual, network.residual = network.residual, None
+    tokens_alone = network.item_scores(plan)
+    network.residual = residual
+    assert residual is not None
+    torch.testing.assert_close(network.item_scores(plan), tokens_alone)
+    with torch.no_grad():
+        residual.weight.normal_()
+        residual.bias.normal_()
+    free = encoder.item_free.weight
+    for user in range(2):
+        for item in range(1, 6):
+            mapped = residual.weight @ free[item] + residual.bias
+            expected = tokens_alone[user, item - 1] + plan.contexts[user, -1] @ mapped[:-1] + mapped[-1]
+            torch.testing.assert_close(network.item_scores(plan)[user, item - 1], expected)
+    assert network.item_scores(plan)[:, 5].isneginf().all()  # not live

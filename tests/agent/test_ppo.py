@@ -31,7 +31,9 @@ def test_moves_every_part_of_the_policy_by_its_name(algorithm: Any, toy_world: B
 
 def test_likelihood_entropy_and_value_are_those_of_hpn_and_mlc(toy_world: Bundle) -> None:
     """Item by item from the token distributions (eq. 14, 22), and level by level from the values (eq. 17)."""
-    model = make_ppo(make_vec_env(ENV, 4, seed=0, bundle=toy_world), policy_kwargs=dict(SMALL)).learn(4 * 16)
+    model = make_ppo(
+        make_vec_env(ENV, 4, seed=0, bundle=toy_world), policy_kwargs=SMALL | {"item_residual": False}
+    ).learn(4 * 16)
     policy = model.policy
     observation, _ = policy.obs_to_tensor(model.env.reset())  # type: ignore[union-attr]
     with torch.no_grad():
@@ -44,9 +46,11 @@ def test_likelihood_entropy_and_value_are_those_of_hpn_and_mlc(toy_world: Bundle
     for user in range(4):
         score = [sum(tokens[level][user, code[level]].item() for level in range(2)) for code in codes]
         normaliser = math.log(sum(math.exp(s) for s in score))
-        likelihood = [s - normaliser for s in score]
+        likelihood = [s - normaliser for s in score]  # of each item as the first
         shown = [codes.tolist().index(sid) for sid in actions[user].view(2, 2).tolist()]
-        assert log_prob[user].item() == pytest.approx(sum(likelihood[item] for item in shown) / 2, rel=1e-4)
+        first, second = (likelihood[item] for item in shown)
+        drawn = first + second - math.log1p(-math.exp(first))  # the second out of what the first leaves
+        assert log_prob[user].item() == pytest.approx(drawn / 2, rel=1e-4)
         assert entropy[user].item() == pytest.approx(-sum(math.exp(p) * p for p in likelihood), rel=1e-4)
         assert values[user].item() == pytest.approx((weights * level_values[user]).sum().item(), rel=1e-4)
     torch.testing.assert_close(again, values)
