@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hsrl_gym.errors import unknown_name
 
+_NOTHING = -1e9  # stands for -inf, whose sums have no gradient
 LIKELIHOODS = ("sequential", "normalised", "bare")
 
 
@@ -41,13 +42,14 @@ class SlateDistribution:
         """Return log pi(i) of item ids (B, K) in 1..N: (B, K); "sequential": given the items of the slate before i."""
         if self.likelihood != "sequential":
             return self.item_log_probs.gather(1, items - 1)
-        shown = self.scores.gather(1, items - 1)
-        others = self.scores.scatter(1, items - 1, -torch.inf).logsumexp(1, keepdim=True)
+        scores = self.scores.clamp(min=_NOTHING)
+        shown = scores.gather(1, items - 1)
+        others = scores.scatter(1, items - 1, _NOTHING).logsumexp(1, keepdim=True)
         left = torch.cat([others, shown.flip(1)], dim=1).logcumsumexp(1)[:, 1:].flip(1)  # log sum of what was left
-        return shown - left
+        return (shown - left).masked_fill(shown <= _NOTHING, -torch.inf)
 
     def log_prob(self, items: Tensor) -> Tensor:
-        """Return the mean log-likelihood of slates (B, K): (B,) (eq. 22)."""
+        """Return the mean log-likelihood of slates (B, K), of items as `log_prob_of_items` has them: (B,) (eq. 22)."""
         return self.log_prob_of_items(items).mean(1)
 
     def entropy(self) -> Tensor:

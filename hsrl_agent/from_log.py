@@ -109,25 +109,30 @@ def cloning_loss(policy: SlatePolicy, log: LoggedSlates, sharpness: float = 1.0)
     """Return the binary cross-entropy of the logged clicks, from an item's score and the state's value.
 
     Cloning over what was shown, for the log chose what could be clicked: the logit of a click is the item's score above
-    the average of all live items, over `sharpness`, plus the value, which takes up how ready this user is to click on
-    anything. So the best fit has odds of items in proportion to the odds of a click on them, to the power of
-    `sharpness`: at 1 a policy over thousands of items is next to random when it samples. Of eq. 24, the likelihood of
-    what was clicked alone, these are the clicks and the misses.
+    the average of all live items, over `sharpness`, plus the value, here how ready this user is to click on anything
+    (which is no return: `warm_start` forgets it). Items that are no longer live count for nothing. So the best fit has
+    odds of items in proportion to the odds of a click on them, to the power of `sharpness`: at 1 a policy over many
+    items is next to random when it samples. Of eq. 24, the likelihood of what was clicked alone, these are the clicks
+    and the misses.
     """
     distribution, value = policy.score({"profile": log.profile, "history": log.history})
     live = distribution.scores.isfinite()
     average = distribution.scores.masked_fill(~live, 0.0).sum(1, keepdim=True) / live.sum(1, keepdim=True)
-    above = distribution.scores.gather(1, log.slate - 1) - average  # (B, K)
-    return functional.binary_cross_entropy_with_logits(above / sharpness + value.unsqueeze(1), log.clicks)
+    shown = live.gather(1, log.slate - 1)
+    above = distribution.scores.gather(1, log.slate - 1).masked_fill(~shown, 0.0) - average  # (B, K)
+    logit = above / sharpness + value.unsqueeze(1)
+    return functional.binary_cross_entropy_with_logits(logit, log.clicks, weight=shown.to(logit.dtype))
 
 
 def warm_start(policy: SlatePolicy, users: UserPool, max_epochs: int, sharpness: float, seed: int) -> float:
     """Clone what was clicked in the log, before the first step of RL; return the held-out loss (see `fit`).
 
-    The critic starts from how ready the users were to click.
+    The critic stays as it was: what its values meant meanwhile is of no use to it.
     """
     log = LoggedSlates.of(users, policy.device)
+    untouched = copy.deepcopy(policy.critic.state_dict())
     best = fit(policy.network, lambda rows: cloning_loss(policy, rows, sharpness), log, max_epochs, seed)
+    policy.critic.load_state_dict(untouched)
     if policy.keeps_target:
         policy.follow(1.0)
     return best

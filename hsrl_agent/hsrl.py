@@ -8,6 +8,7 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
+from torch.optim import Optimizer
 
 from hsrl_agent.algorithm import SlateActorCritic
 from hsrl_agent.buffers import SlateSamples
@@ -16,6 +17,7 @@ from hsrl_agent.hsrl_policy import HSRLPolicy
 from hsrl_gym.errors import unknown_name
 
 CREDITS = ("item", "slate")
+CATCHING_UP_RATE = 1e-3  # of the critic alone, which may take larger steps than a policy that is good already
 SelfHSRL = TypeVar("SelfHSRL", bound="HSRL")
 
 
@@ -107,8 +109,8 @@ class HSRL(SlateActorCritic):
     def paper(cls: type[SelfHSRL], policy: str | type[HSRLPolicy], env: GymEnv | str, **changes: Any) -> SelfHSRL:
         """Return HSRL as the paper has it: eq. 14 and 21 as written, 100,000 transitions, lambda_en 0.1.
 
-        The paper does not give lambda_BC, the learning rate and the limit on the gradient's norm; what stands here for
-        the first two did best among what was tried. The codebook's vocabulary is the bundle's.
+        The paper does not give lambda_BC, the learning rate and the limit on the gradient's norm. Codebook and item
+        inputs are those of the bundle (`hsrl-gym build --codebook features` makes a bundle as the paper has it).
         """
         settings: dict[str, Any] = {
             "buffer_size": 100_000,
@@ -137,9 +139,19 @@ class HSRL(SlateActorCritic):
             warm_start(self.policy, bundle.users["train"], self.warm_start, self.sharpness, self.seed or 0)
         return super().learn(total_timesteps, *args, **kwargs)
 
+    def _catches_up(self) -> bool:
+        """Return whether the critic has yet to learn what a policy from the log is worth."""
+        return self.warm_start > 0 and self._n_updates < self.critic_first
+
+    def _update_learning_rate(self, optimizers: list[Optimizer] | Optimizer) -> None:
+        super()._update_learning_rate(optimizers)
+        if self._catches_up():
+            for group in self.policy.optimizer.param_groups:
+                group["lr"] = CATCHING_UP_RATE
+
     def objective(self, batch: SlateSamples) -> Tensor:
         """Return the joint loss of eq. 26; that of the critic alone while it has to catch up with a warm start."""
-        if self.warm_start and self._n_updates < self.critic_first:
+        if self._catches_up():
             return self.catching_up(batch)
         losses = self.losses(batch)
         regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning

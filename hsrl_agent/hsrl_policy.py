@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.type_aliases import PyTorchObs
-from torch import Tensor
+from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.networks import HSRLNetwork, Plan
 from hsrl_agent.policies import SlatePolicy
 from hsrl_gym.actions import SlateSpace
-from hsrl_gym.errors import unknown_name
+from hsrl_gym.errors import HsrlError, unknown_name
 
 HEADS = ("tied", "free")
 
@@ -45,10 +45,13 @@ class HSRLPolicy(SlatePolicy):
         the critic is given the patience by whoever trains it; SB3's own algorithms cannot.
 
         Raises:
-            HsrlError: for heads of another kind.
+            HsrlError: for heads of another kind, or an item residual with the bare likelihood: a score that nothing
+                normalises can grow without end.
         """
         if heads not in HEADS:
             raise unknown_name("heads", heads, HEADS)
+        if item_residual and kwargs.get("likelihood") == "bare":
+            raise HsrlError('got likelihood="bare" with an item residual, expected item_residual=False with it.')
         self.hierarchical, self.multi_level_critic, self.heads = hierarchical, multi_level_critic, heads
         self.sees_patience, self.item_residual = sees_patience, item_residual
         super().__init__(*args, **kwargs)
@@ -91,6 +94,11 @@ class HSRLPolicy(SlatePolicy):
         flat = (codes[live] * torch.tensor(self._radix())).sum(1)
         flat, order = flat.sort()
         return torch.stack([flat, live[order]])
+
+    @property
+    def critic(self) -> nn.Module:
+        """See `SlatePolicy.critic`."""
+        return self.network.critic
 
     def plan(self, obs: PyTorchObs, target: bool = False, patience: Tensor | None = None) -> Plan:
         """Return the plan of observations, of the target network if asked for; the critic may see the patience."""

@@ -164,10 +164,9 @@ class HSRLNetwork(nn.Module):
         self.encoder = encoder
         self.policy = HierarchicalPolicyNetwork(width, vocabulary, hierarchical, centroids)
         self.critic = MultiLevelCritic(width, len(vocabulary), critic_hidden, multi_level_critic, sees_patience)
-        self.residual = nn.Linear(width, width + 1) if item_residual else None
+        self.residual = nn.Linear(width, width + 1, bias=False) if item_residual else None
         if self.residual is not None:
             nn.init.zeros_(self.residual.weight)
-            nn.init.zeros_(self.residual.bias)
         self.register_buffer("codes", codes[1:].long())  # (N, L); item i stands in row i - 1
         self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)
 

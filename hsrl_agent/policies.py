@@ -121,6 +121,11 @@ class SlatePolicy(ActorCriticPolicy):
         """Return the distribution over slates and the values (B,) of observations."""
         raise NotImplementedError  # abstract
 
+    @property
+    def critic(self) -> nn.Module:
+        """The part of the network that knows values and nothing else."""
+        raise NotImplementedError  # abstract
+
     def to_actions(self, items: Tensor) -> Tensor:
         """Return actions (B, n) that show the items (B, K)."""
         raise NotImplementedError  # abstract
@@ -199,6 +204,11 @@ class ItemPolicy(SlatePolicy):
     def _build_network(self) -> None:
         is_live = torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
         self.network = ItemNetwork(self._encoder(), is_live, self.width, self.critic_hidden)
+
+    @property
+    def critic(self) -> nn.Module:
+        """See `SlatePolicy.critic`."""
+        return self.network.value
 
     def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
         """See `SlatePolicy.score`."""

@@ -57,8 +57,8 @@ class Codebook:
     def item_inputs(self) -> NDArray[np.float32]:
         """All that is known of the items, (N + 1, F) or (N + 1, F + D): features, beside them the vectors if others.
 
-        Each column of the vectors has a mean square of about 1, as each feature has. What every network of every
-        method should be given, so that none knows more than another.
+        The vectors' numbers have a mean square of 1 over the live items and all columns together, as the features have.
+        What every network of every method should be given, so that none knows more than another.
         """
         if self.to_vector is None:
             return self.features

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hsrl_gym.errors import HsrlError
 from hsrl_gym.simulator import PreparedUsers, SimulatorConfig, UserResponseModel
 
 
@@ -59,7 +60,13 @@ LearnedUser = UserResponseModel | UserEnsemble
 
 
 def as_one(members: Sequence[UserResponseModel]) -> LearnedUser:
-    """Return the user that these fits make: the only one, or their ensemble."""
+    """Return the user that these fits make: the only one, or their ensemble.
+
+    Raises:
+        HsrlError: if there is none.
+    """
+    if not members:
+        raise HsrlError("got a user of 0 fits, expected at least 1.")
     return members[0] if len(members) == 1 else UserEnsemble(members)
 
 

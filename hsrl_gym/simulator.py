@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hsrl_gym.errors import HsrlError
+
 _PAIRS_AT_ONCE = 300_000  # of items, on a CPU: their scores stay in its caches
 _PAIRS_ELSEWHERE = 200_000_000  # of items: some GB
 _LARGEST_SCORE = 75.0  # of the self-attention; exp of more would come near the end of float32
@@ -38,6 +40,9 @@ class SimulatorConfig:
         n_heads: attention heads; divides `width` and `n_topics`.
         n_topics: C, groups of items that a user can have had enough of.
         dropout: share of the user's and the items' units dropped in training.
+
+    Raises:
+        HsrlError: for heads that do not divide width and topics.
     """
 
     n_items: int
@@ -48,6 +53,13 @@ class SimulatorConfig:
     n_heads: int = 2
     n_topics: int = 24
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.n_heads or self.n_topics % self.n_heads:
+            raise HsrlError(
+                f"got width {self.width}, {self.n_topics} topics and {self.n_heads} heads, expected heads that divide "
+                "both."
+            )
 
     def to_dict(self) -> dict[str, int | float]:
         """Return the settings as plain numbers, to be written to YAML."""

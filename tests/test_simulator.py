@@ -11,6 +11,7 @@ from plain import plain_logits
 from torch import Tensor
 
 from hsrl_gym import simulator
+from hsrl_gym.errors import HsrlError
 from hsrl_gym.simulator import PreparedUsers, SimulatorConfig, UserResponseModel, _bounded, _within_bounds
 
 N_ITEMS, N_FEATURES, N_PROFILE, LENGTH = 20, 5, 3, 12
@@ -237,6 +238,11 @@ def test_scores_never_overflow(model: UserResponseModel) -> None:
         query = torch.randn(2, 5, 8)
         torch.testing.assert_close(_bounded(query, query), query / 8**0.5, atol=0, rtol=0)
         assert ((_bounded(50 * query, query) @ query.transpose(1, 2)).abs() <= 75.0 + 1e-3).all()
+
+
+def test_heads_divide_what_they_share() -> None:
+    with pytest.raises(HsrlError, match="got width 30, 24 topics and 5 heads, expected heads that divide both"):
+        SimulatorConfig(N_ITEMS, N_FEATURES, N_PROFILE, width=30, n_heads=5)
 
 
 # --- what a session has made of a topic

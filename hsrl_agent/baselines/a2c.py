@@ -12,16 +12,29 @@ from hsrl_agent.policies import ItemPolicy
 
 
 class A2CFromLog(A2C):
-    """A2C that starts from the log, as HSRL does: what is left between them is the space they act in, and the credit.
+    """A2C that starts from the log as HSRL does, its critic catching up first.
+
+    What is left between them: the space they act in, the credit, fresh data seen once, and a critic that knows no more
+    than the policy.
 
     Args:
         warm_start: passes over the logged slates of the bundle's pool, at most, before the first step.
         sharpness: of the policy that the log gives (see `from_log.cloning_loss`).
+        critic_first: updates in which the critic alone learns; none without a warm start.
         settings: those of SB3's A2C.
     """
 
-    def __init__(self, policy: Any, env: Any, *, warm_start: int = 8, sharpness: float = 3.0, **settings: Any) -> None:
-        self.warm_start, self.sharpness = warm_start, sharpness
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *,
+        warm_start: int = 8,
+        sharpness: float = 3.0,
+        critic_first: int = 50,
+        **settings: Any,
+    ) -> None:
+        self.warm_start, self.sharpness, self.critic_first = warm_start, sharpness, critic_first
         super().__init__(policy, env, **settings)
 
     def learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> A2CFromLog:
@@ -33,6 +46,14 @@ class A2CFromLog(A2C):
             warm_start(self.policy, users, self.warm_start, self.sharpness, self.seed or 0)
         super().learn(total_timesteps, *args, **kwargs)
         return self
+
+    def train(self) -> None:
+        """Update as A2C does; at first with a gradient for the critic alone."""
+        assert isinstance(self.policy, ItemPolicy)
+        all_learn = not self.warm_start or self._n_updates >= self.critic_first
+        self.policy.network.requires_grad_(all_learn)
+        self.policy.critic.requires_grad_(True)
+        super().train()
 
 
 def make_a2c(env: VecEnv, seed: int = 0, device: str = "cpu", from_log: bool = False, **changes: Any) -> A2C:

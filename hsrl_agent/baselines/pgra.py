@@ -156,6 +156,7 @@ class PGRA(SlateActorCritic):
             advantage = target - value
         assert batch.latents is not None
         log_pi = Normal(center, self.policy.spread()).log_prob(batch.latents).sum(1)  # (B,), of the internal policy
+        # Which items the slate held, in no order: the cross-entropy of a set and not the likelihood of a draw.
         inferred = SlateDistribution(network.scores(network.infer(state, next_state)), "normalised")
         return Losses(
             critic=(value - target).square().mean(),

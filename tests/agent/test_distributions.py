@@ -81,6 +81,17 @@ def test_gradient_of_the_likelihood_is_one_minus_the_share() -> None:
     torch.testing.assert_close(scores.grad, torch.tensor([[-1 / 8, 1 - 2 / 8, -5 / 8]]))
 
 
+def test_an_item_that_is_not_live_has_no_likelihood_and_no_gradient_of_nan() -> None:
+    """Shown after all that could be: minus infinity, not NaN; a whole catalog in one slate is no trouble."""
+    scores = torch.tensor([[1.0, 0.0, -torch.inf]], requires_grad=True)
+    log_p = SlateDistribution(scores).log_prob_of_items(torch.tensor([[1, 2, 3]]))
+    assert log_p[0, 2].isneginf()
+    log_p[:, :2].sum().backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+    torch.testing.assert_close(log_p[0, 1].item(), 0.0)
+
+
 def test_unknown_likelihood() -> None:
     with pytest.raises(HsrlError, match=r"unknown likelihood 'normalized'; did you mean normalised\?"):
         SlateDistribution(ODDS, "normalized")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -88,10 +89,13 @@ def test_leaves_the_global_generator_alone() -> None:
 
 
 def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
-    """From the log alone: which items are clicked. The target is the network."""
+    """From the log alone: which items are clicked. The critic is as it was, the target is the network."""
     model = make(toy_world)
+    critic = copy.deepcopy(model.policy.critic.state_dict())
     warm_start(model.policy, toy_world.users["train"], 60, 1.0, 0)
     assert mean_reward(model, toy_world) > 0.95 * OPTIMUM
+    for name, weight in model.policy.critic.state_dict().items():
+        assert torch.equal(weight, critic[name])
     for weight, target in zip(model.policy.network.parameters(), model.policy.target_network.parameters(), strict=True):
         torch.testing.assert_close(weight.detach(), target)
 

@@ -220,6 +220,35 @@ def test_paper_settings(toy_world: Bundle) -> None:
     assert (model.gamma, model.batch_size, model.tau, model.learning_starts) == (0.9, 64, 0.01, 2000)
     assert (model.policy.width, model.policy.n_layers, model.policy.n_heads, model.policy.dropout) == (32, 2, 4, 0.1)
     assert model.policy.critic_hidden == (256, 64)
+    assert (model.policy.heads, model.policy.item_residual, model.policy.sees_patience) == ("free", False, False)
+    assert (model.learning_rate, model.bc_weight, model.warm_start) == (1e-3, 0.1, 0)
+
+
+def test_the_critic_catches_up_at_a_rate_of_its_own(toy_world: Bundle) -> None:
+    model = make(toy_world, num_envs=4, critic_first=2, warm_start=1, learning_rate=1e-5)
+    rates = []
+    for _ in range(3):
+        model.learn(4, reset_num_timesteps=False)
+        rates.append(model.policy.optimizer.param_groups[0]["lr"])
+    assert rates == [1e-3, 1e-3, 1e-5]
+    without = make(toy_world, num_envs=4, learning_rate=1e-5).learn(4)
+    assert without.policy.optimizer.param_groups[0]["lr"] == 1e-5
+
+
+def test_a_bare_likelihood_has_no_item_residual(toy_world: Bundle) -> None:
+    with pytest.raises(HsrlError, match='got likelihood="bare" with an item residual, expected item_residual=False'):
+        make(toy_world, likelihood="bare")
+
+
+def test_what_is_not_the_default_is_kept_with_the_agent(toy_world: Bundle, tmp_path: Path) -> None:
+    model = make(toy_world, num_envs=4, item_residual=False, sees_patience=False).learn(8)
+    model.save(tmp_path / "agent")
+    loaded = HSRL.load(tmp_path / "agent", env=model.env)
+    assert (loaded.policy.item_residual, loaded.policy.sees_patience) == (False, False)
+    observation = model.env.reset()  # type: ignore[union-attr]
+    np.testing.assert_array_equal(
+        loaded.predict(observation, deterministic=True)[0], model.predict(observation, deterministic=True)[0]
+    )
 
 
 def test_paper_keeps_its_dropout_beside_other_policy_settings(toy_world: Bundle) -> None:

@@ -91,7 +91,7 @@ def test_retired_items_are_not_shown(toy_world: Bundle) -> None:
 
 def test_a_policy_saved_alone_comes_back_as_it_was(toy_world: Bundle, tmp_path: Path) -> None:
     env = make_vec_env("HSRL-ML1M-v0", 3, seed=0, bundle=toy_world)
-    settings: dict[str, Any] = {"width": 16, "n_heads": 2, "likelihood": "bare", "hierarchical": False}
+    settings: dict[str, Any] = {"width": 16, "n_heads": 2, "likelihood": "normalised", "hierarchical": False}
     policy = HSRLPolicy(env.observation_space, env.action_space, lambda _: 1e-3, **settings)
     policy.save(str(tmp_path / "policy"))
     loaded = HSRLPolicy.load(str(tmp_path / "policy"), device="cpu")

@@ -106,7 +106,7 @@ def test_a_plan_has_each_variant_with_each_seed(tiny_bundle_folder: Path, tmp_pa
     by_name = {spec.variant: spec for spec in plan.specs}
     assert by_name["w/o entropy"].settings["entropy_weight"] == 0.0
     assert by_name["w/o entropy"].bundle == str(tiny_bundle_folder)
-    assert by_name["w/o codebook of behaviour"].bundle != str(tiny_bundle_folder)
+    assert by_name["w/o behaviour (codebook, inputs)"].bundle != str(tiny_bundle_folder)
     assert len({spec.key() for spec in plan.specs}) == len(plan.specs)
     assert by_name["w/o BC"].name == f"{env} w/o BC seed 1"
 
