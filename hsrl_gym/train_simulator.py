@@ -154,14 +154,14 @@ def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -
 
 def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.Optimizer:
     """Return AdamW; topics and the bounds of the click probability have far to go: they go faster, undecayed."""
-    far = {"bounds": 30.0, **dict.fromkeys(_OF_TOPICS, 5.0)}
-    groups: dict[float, dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
-        speed = far.get(name, 1.0)
-        new = {"params": [], "lr": speed * settings.learning_rate, "weight_decay": 0.0}
-        groups.setdefault(speed, new)["params"].append(parameter)
-    groups[1.0]["weight_decay"] = settings.weight_decay
-    return torch.optim.AdamW(list(groups.values()))
+    others = dict(model.named_parameters())
+    bounds, topics = others.pop("bounds"), [others.pop(name) for name in _OF_TOPICS]
+    groups: list[dict[str, Any]] = [
+        {"params": list(others.values()), "weight_decay": settings.weight_decay},
+        {"params": topics, "lr": 5 * settings.learning_rate},
+        {"params": [bounds], "lr": 30 * settings.learning_rate},
+    ]
+    return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=0.0)
 
 
 def _columns(log: InteractionLog, model: UserResponseModel) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -49,10 +49,10 @@ class A2CFromLog(A2C):
 
     def train(self) -> None:
         """Update as A2C does; at first with a gradient for the critic alone."""
-        assert isinstance(self.policy, ItemPolicy)
-        all_learn = not self.warm_start or self._n_updates >= self.critic_first
-        self.policy.network.requires_grad_(all_learn)
-        self.policy.critic.requires_grad_(True)
+        if self.warm_start and self._n_updates <= self.critic_first:
+            assert isinstance(self.policy, ItemPolicy)
+            self.policy.network.requires_grad_(self._n_updates == self.critic_first)
+            self.policy.critic.requires_grad_(True)
         super().train()
 
 

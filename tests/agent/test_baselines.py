@@ -71,3 +71,16 @@ def test_bad_input(toy_world: Bundle) -> None:
         Supervised(env_of(toy_world)).predict({"profile": np.zeros((3, 2))})
     with pytest.raises(HsrlError, match=r"unknown method 'hsrl-papr'; did you mean hsrl-paper"):
         find_method("hsrl-papr")
+
+
+def test_the_critic_of_a2c_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> None:
+    """Two updates that move the critic and nothing else, and a third that moves all."""
+    settings = {"warm_start": 1, "critic_first": 2, "n_steps": 1}
+    model = METHODS["a2c-log"].make(env_of(toy_world, n=4), 0, "cpu", settings).learn(4)
+    moved_by_update = []
+    for _ in range(2):
+        before = {name: weight.clone() for name, weight in model.policy.network.named_parameters()}
+        model.learn(4, reset_num_timesteps=False)
+        after = model.policy.network.named_parameters()
+        moved_by_update.append({name.split(".")[0] for name, weight in after if not weight.equal(before[name])})
+    assert moved_by_update == [{"value"}, {"encoder", "target", "bias", "value"}]
