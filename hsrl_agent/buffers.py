@@ -26,6 +26,7 @@ class SlateSamples(NamedTuple):
         terminated: (B,) float32, 1 where the user left; a session cut at the horizon is not terminated.
         patience, next_patience: (B,) float32, before and after the step.
         latents: (B, Z) float32, what the algorithm stored as its action; None for those that keep none.
+        credits: (B, K) float32, what each item was worth (see `credit.difference_rewards`); None where nobody asks.
     """
 
     observations: dict[str, torch.Tensor]
@@ -37,6 +38,7 @@ class SlateSamples(NamedTuple):
     patience: torch.Tensor
     next_patience: torch.Tensor
     latents: torch.Tensor | None = None
+    credits: torch.Tensor | None = None
 
 
 class SlateReplayBuffer(DictReplayBuffer):
@@ -44,8 +46,8 @@ class SlateReplayBuffer(DictReplayBuffer):
 
     The slate that was shown, not the action, is what clicks belong to; behavioral cloning (eq. 24) and credit per
     item need both. An algorithm that acts through a point in a latent space has that stored as its action, and says
-    how wide it is (`latent_width`). SB3's own buffer keeps arrays in the host's memory, which every sample would have
-    to cross from.
+    how wide it is (`latent_width`); one that judges items by themselves keeps what it found with them (`keeps_credits`,
+    `credit_newest`). SB3's own buffer keeps arrays in the host's memory, which every sample would have to cross from.
 
     Attributes:
         columns: (size, n_envs, ..) tensors by name; those of the next observation begin with `next_`.
@@ -62,6 +64,7 @@ class SlateReplayBuffer(DictReplayBuffer):
         handle_timeout_termination: bool = True,
         seed: int | None = None,
         latent_width: int = 0,
+        keeps_credits: bool = False,
     ) -> None:
         super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)  # no arrays
         if optimize_memory_usage:
@@ -79,6 +82,8 @@ class SlateReplayBuffer(DictReplayBuffer):
         }
         if latent_width:
             kinds["latent"] = ((latent_width,), torch.float32)
+        if keeps_credits:
+            kinds["credit"] = ((action_space.slate_size,), torch.float32)
         for name, space in observation_space.items():
             assert space.shape is not None
             dtype = torch.int32 if np.issubdtype(space.dtype, np.integer) else torch.float32
@@ -136,6 +141,8 @@ class SlateReplayBuffer(DictReplayBuffer):
         }
         if "latent" in self.columns:
             row["latent"] = action
+        if "credit" in self.columns:
+            row["credit"] = np.zeros(row["clicks"].shape, dtype=np.float32)
         for name, column in self.columns.items():
             column[self.pos] = torch.as_tensor(row[name])
         self.pos += 1
@@ -147,7 +154,17 @@ class SlateReplayBuffer(DictReplayBuffer):
         rows = self.generator.integers(self.buffer_size if self.full else self.pos, size=batch_size)
         who = self.generator.integers(self.n_envs, size=batch_size)
         at = torch.as_tensor(rows * self.n_envs + who, device=self.device)
-        drawn = {name: column.flatten(0, 1).index_select(0, at) for name, column in self.columns.items()}
+        return self._samples({name: column.flatten(0, 1).index_select(0, at) for name, column in self.columns.items()})
+
+    def newest(self) -> SlateSamples:
+        """Return the transitions of the last vector step, one an environment."""
+        return self._samples({name: column[self.pos - 1] for name, column in self.columns.items()})
+
+    def credit_newest(self, credits: torch.Tensor) -> None:
+        """Keep what each item of the last vector step was worth, (n_envs, K)."""
+        self.columns["credit"][self.pos - 1] = credits
+
+    def _samples(self, drawn: dict[str, torch.Tensor]) -> SlateSamples:
         names = list(self.observation_space)
         return SlateSamples(
             observations={name: drawn[name] for name in names},
@@ -159,4 +176,5 @@ class SlateReplayBuffer(DictReplayBuffer):
             patience=drawn["patience"],
             next_patience=drawn["next_patience"],
             latents=drawn.get("latent"),
+            credits=drawn.get("credit"),
         )

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
 from torch.optim import Optimizer
 
 from hsrl_agent.algorithm import SlateActorCritic
-from hsrl_agent.buffers import SlateSamples
+from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
+from hsrl_agent.credit import click_gains, difference_rewards
 from hsrl_agent.from_log import warm_start
 from hsrl_agent.hsrl_policy import HSRLPolicy
 from hsrl_gym.errors import unknown_name
 
-CREDITS = ("item", "slate")
+CREDITS = ("counterfactual", "item", "slate")
 CATCHING_UP_RATE = 1e-3  # of the critic alone, which may take larger steps than a policy that is good already
 SelfHSRL = TypeVar("SelfHSRL", bound="HSRL")
 
@@ -37,15 +39,15 @@ class HSRL(SlateActorCritic):
 
     The defaults follow what was measured, not the paper's settings; `HSRL.paper(...)` has those. What differs: the
     buffer holds the last 30 vector steps (old slates of a policy that has moved on are what hurts most), each item of
-    a slate is credited with how it did against the others, the likelihood is that of the draw without replacement, the
-    heads are tied to the codebook, items have a small part of their score to themselves, the critic is told the user's
-    patience, and the policy starts from the log.
+    a slate is credited with what its own click changed, now and later, the likelihood is that of the draw without
+    replacement, the heads are tied to the codebook, items have a small part of their score to themselves, the critic
+    is told the user's patience, and the policy starts from the log.
 
     Args:
         learning_rate, batch_size: of Adam; a policy that comes from the log is soon spoilt by larger steps.
         entropy_weight: lambda_en of eq. 25.
         bc_weight: lambda_BC of eq. 25.
-        credit: "item" or "slate" (eq. 21 as written); see `item_advantages`.
+        credit: "counterfactual", "item" or "slate" (eq. 21 as written); see `item_advantages`.
         likelihood: "sequential", "normalised" or "bare" (eq. 14 as written); see `SlateDistribution`.
         hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
@@ -71,12 +73,12 @@ class HSRL(SlateActorCritic):
         self,
         policy: str | type[HSRLPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 2e-4,
+        learning_rate: float | Schedule = 5e-4,
         *,
         batch_size: int = 256,
         entropy_weight: float = 0.002,
         bc_weight: float = 0.01,
-        credit: str = "item",
+        credit: str = "counterfactual",
         likelihood: str = "sequential",
         hierarchical: bool = True,
         multi_level_critic: bool = True,
@@ -139,6 +141,19 @@ class HSRL(SlateActorCritic):
             warm_start(self.policy, bundle.users["train"], self.warm_start, self.sharpness, self.seed or 0)
         return super().learn(total_timesteps, *args, **kwargs)
 
+    def _buffer_kwargs(self) -> dict[str, Any]:
+        return {"keeps_credits": self.credit == "counterfactual"}
+
+    def _store_transition(self, replay_buffer: ReplayBuffer, *transition: Any) -> None:
+        """Store a vector step; judge its items while the critic that saw them shown is the newest there is."""
+        super()._store_transition(replay_buffer, *transition)
+        if self.credit == "counterfactual":
+            assert isinstance(replay_buffer, SlateReplayBuffer)
+            gains = click_gains(replay_buffer)
+            with torch.no_grad():
+                credits = difference_rewards(replay_buffer.newest(), gains, self._target_value, self.gamma)
+            replay_buffer.credit_newest(credits)
+
     def _catches_up(self) -> bool:
         """Return whether the critic has yet to learn what a policy from the log is worth."""
         return self.warm_start > 0 and self._n_updates < self.critic_first
@@ -162,7 +177,7 @@ class HSRL(SlateActorCritic):
         network, observations = self.policy.network, batch.observations
         with torch.no_grad():
             _, contexts = network.policy(network.encoder(observations["profile"], observations["history"].long()))
-            target = self.td_target(batch, self._next_value(batch))
+            target = self.td_target(batch, self._target_value(batch.next_observations, batch.next_patience))
         value, _ = network.critic(contexts, batch.patience)
         return (value - target).square().mean()
 
@@ -179,10 +194,11 @@ class HSRL(SlateActorCritic):
         """Return the terms of the objective for a batch of transitions."""
         plan = self.policy.plan(batch.observations, patience=batch.patience)
         with torch.no_grad():
-            target = self.td_target(batch, self._next_value(batch))  # Q(s, a), eq. 18
+            next_value = self._target_value(batch.next_observations, batch.next_patience)
+            target = self.td_target(batch, next_value)  # Q(s, a), eq. 18
             advantage = target - plan.value  # eq. 19
         log_pi = self.policy.distribution_of(plan).log_prob_of_items(batch.slates)  # (B, K), eq. 14
-        credited = self.item_advantages(advantage, batch.clicks)  # (B, K)
+        credited = self.item_advantages(advantage, batch)  # (B, K)
         clicked = batch.clicks.sum(1)
         cloning = -(batch.clicks * log_pi).sum(1) / clicked.clamp(min=1.0)  # eq. 24; 0 where nothing was clicked
         entropy = torch.stack([_sum_p_log_p(log_p) for log_p in plan.log_probs]).sum(0)  # eq. 23
@@ -195,22 +211,25 @@ class HSRL(SlateActorCritic):
             advantage=advantage.mean(),
         )
 
-    def _next_value(self, batch: SlateSamples) -> Tensor:
-        return self.policy.plan(batch.next_observations, target=True, patience=batch.next_patience).value
+    def _target_value(self, observations: dict[str, Tensor], patience: Tensor) -> Tensor:
+        return self.policy.plan(observations, target=True, patience=patience).value
 
-    def item_advantages(self, advantage: Tensor, clicks: Tensor) -> Tensor:
+    def item_advantages(self, advantage: Tensor, batch: SlateSamples) -> Tensor:
         """Return what each item's likelihood is weighted with, (B, K) in [-1, 1].
 
-        "slate": the clipped advantage for every item (eq. 21). "item": the reward is a mean over the slate, of which
-        an item has the K-th part to answer for, and the clicks of the others are noise to it. Taking out how far
-        they were from the slate's mean gives A_k = A + (y_k - mean y) / K, whose mean over the slate is A again. (The
-        slate's mean holds the item's own click too, so that this counts a little over its part: less noise, some bias
-        to the present.)
+        "slate": the clipped advantage for every item (eq. 21). Otherwise an item has the K-th part of it to answer
+        for, and besides how it did against the others of its slate, whose mean over the slate is 0:
+
+            A_k = A / K + D_k - mean D.
+
+        "item": D_k is its part of the reward, y_k / K, for its click y_k. "counterfactual": D_k is what the click
+        changed, the state that it left included (`credit.difference_rewards`).
         """
-        credited = advantage.unsqueeze(1).expand_as(clicks)
-        if self.credit == "item":
-            credited = credited + (clicks - clicks.mean(1, keepdim=True)) / clicks.shape[1]
-        return credited.clamp(-1.0, 1.0)
+        if self.credit == "slate":
+            return advantage.unsqueeze(1).expand_as(batch.clicks).clamp(-1.0, 1.0)
+        n_slots = batch.clicks.shape[1]
+        own = batch.clicks / n_slots if batch.credits is None else batch.credits
+        return (advantage.unsqueeze(1) / n_slots + own - own.mean(1, keepdim=True)).clamp(-1.0, 1.0)
 
 
 def _sum_p_log_p(log_p: Tensor) -> Tensor:

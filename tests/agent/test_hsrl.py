@@ -90,11 +90,14 @@ def test_slate_credit_is_eq_21(by_hand: HSRL) -> None:
     assert by_hand.losses(batch()).policy_gradient.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_item_credit_adds_each_items_part_of_the_reward(by_hand: HSRL) -> None:
-    clicks = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    credited = by_hand.item_advantages(torch.tensor([0.2, -0.3]), clicks)
-    torch.testing.assert_close(credited, torch.tensor([[0.2 + 0.25, 0.2 - 0.25], [-0.3, -0.3]]))
-    torch.testing.assert_close(by_hand.item_advantages(torch.tensor([5.0, -5.0]), clicks).abs(), torch.ones(2, 2))
+def test_item_credit_is_a_part_of_the_advantage_and_the_items_own(by_hand: HSRL) -> None:
+    """Of A = 0.2 and -0.3 each of two items has the half; the clicked one is 1/4 above its slate's mean."""
+    credited = by_hand.item_advantages(torch.tensor([0.2, -0.3]), batch())
+    torch.testing.assert_close(credited, torch.tensor([[0.1 + 0.25, 0.1 - 0.25], [-0.15, -0.15]]))
+    judged = batch()._replace(credits=torch.tensor([[-0.6, 0.0], [0.2, 0.4]]))
+    credited = by_hand.item_advantages(torch.tensor([0.2, -0.3]), judged)
+    torch.testing.assert_close(credited, torch.tensor([[0.1 - 0.3, 0.1 + 0.3], [-0.15 - 0.1, -0.15 + 0.1]]))
+    torch.testing.assert_close(by_hand.item_advantages(torch.tensor([5.0, -5.0]), batch()).abs(), torch.ones(2, 2))
 
 
 def test_the_default_likelihood_is_that_of_the_draw(by_hand: HSRL) -> None:
@@ -167,7 +170,9 @@ def test_policy_gradient_raises_what_paid_and_lowers_what_did_not(toy_world: Bun
         assert (after - before) * sign > 0
 
 
-@pytest.mark.parametrize("settings", [{}, {"credit": "slate"}, {"hierarchical": False}, {"multi_level_critic": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"credit": "item"}, {"credit": "slate"}, {"hierarchical": False}, {"multi_level_critic": False}]
+)
 def test_learns_the_toy_world(toy_world: Bundle, settings: dict[str, Any]) -> None:
     """Both liked items pay 0.98 on average with c = 0.1; random slates pay about 0.1.
 
@@ -183,7 +188,7 @@ def test_stays_ignorant_when_the_sign_is_wrong(toy_world: Bundle, monkeypatch: p
     """The learning test can fail: with the advantage's sign turned, the toy world is not learned."""
     model = make(toy_world, num_envs=16, bc_weight=0.0)
     right = model.item_advantages
-    monkeypatch.setattr(model, "item_advantages", lambda advantage, clicks: -right(advantage, clicks))
+    monkeypatch.setattr(model, "item_advantages", lambda advantage, sample: -right(advantage, sample))
     model.learn(16 * 300)
     assert mean_reward(model, toy_world) < 0.3
 

@@ -1,0 +1,110 @@
+"""What each click of a slate was worth, against numbers done on paper."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from hsrl_agent import HSRL, make_vec_env
+from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
+from hsrl_agent.credit import click_gains, difference_rewards
+from hsrl_gym.bundle import Bundle
+
+GAINS = torch.tensor([[0.0, 0.0], [0.5, 2.0], [0.3, 1.0]])  # of the first and the second click
+SPOILER = 7
+
+
+def value(observations: dict[str, Tensor], patience: Tensor) -> Tensor:
+    """A patience of 10 is worth 1, a spoiler in the history costs 4."""
+    return patience / 10.0 - 4.0 * (observations["history"] == SPOILER).sum(1)
+
+
+def batch(clicks: list[float], patience: float = 15.0, terminated: float = 0.0) -> SlateSamples:
+    """One user, with one item in her history, who was shown a spoiler and item 3."""
+    profile = torch.zeros(1, 2)
+    slate, clicked = torch.tensor([[SPOILER, 3]]), torch.tensor([clicks])
+    return SlateSamples(
+        observations={"profile": profile, "history": torch.tensor([[0, 0, 1]])},
+        next_observations={"profile": profile, "history": torch.zeros(1, 3, dtype=torch.long)},  # nobody looks
+        slates=slate,
+        clicks=clicked,
+        rewards=torch.zeros(1),
+        terminated=torch.tensor([terminated]),
+        patience=torch.tensor([20.0]),
+        next_patience=torch.tensor([patience]),
+    )
+
+
+def test_a_click_is_worth_its_reward_and_what_it_leaves() -> None:
+    """Two clicks: each paid 0.3 and 1 of patience (0.1 of V); the spoiler cost 4 more."""
+    worth = difference_rewards(batch([1.0, 1.0]), GAINS, value, gamma=0.5)
+    torch.testing.assert_close(worth, torch.tensor([[0.3 + 0.5 * (0.1 - 4.0), 0.3 + 0.5 * 0.1]]))
+
+
+def test_what_was_not_clicked_is_worth_nothing() -> None:
+    """One click alone pays 0.5 and 2 of patience."""
+    worth = difference_rewards(batch([0.0, 1.0]), GAINS, value, gamma=0.5)
+    torch.testing.assert_close(worth, torch.tensor([[0.0, 0.5 + 0.5 * 0.2]]))
+    torch.testing.assert_close(difference_rewards(batch([0.0, 0.0]), GAINS, value, 0.5), torch.zeros(1, 2))
+
+
+def test_who_has_left_has_no_value() -> None:
+    gone = difference_rewards(batch([1.0, 1.0], patience=0.5, terminated=1.0), GAINS, value, gamma=0.5)
+    torch.testing.assert_close(gone, torch.tensor([[0.3, 0.3]]))
+    # 1.5 stays, 0.5 (without either click) would have left: V(s') = 0.15 - 4 for the slate with its spoiler
+    saved = difference_rewards(batch([1.0, 1.0], patience=1.5), GAINS, value, gamma=0.5)
+    torch.testing.assert_close(saved, torch.full((1, 2), 0.3 + 0.5 * (0.15 - 4.0)))
+
+
+@pytest.fixture
+def buffer(toy_world: Bundle) -> SlateReplayBuffer:
+    env = make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world)
+    return SlateReplayBuffer(10, env.observation_space, env.action_space, device="cpu", n_envs=2, keeps_credits=True)
+
+
+def fill(buffer: SlateReplayBuffer, counts: list[list[int]], rewards: list[list[float]]) -> None:
+    """Write (steps, 2) numbers of clicks, with rewards and 10 times as much patience."""
+    buffer.pos = len(counts)
+    clicks = torch.arange(2) < torch.tensor(counts).unsqueeze(2)
+    buffer.columns["clicks"][: buffer.pos] = clicks.to(torch.uint8)
+    buffer.columns["reward"][: buffer.pos] = torch.tensor(rewards)
+    buffer.columns["next_patience"][: buffer.pos] = 10.0 * torch.tensor(rewards)
+
+
+def test_gains_are_differences_of_means(buffer: SlateReplayBuffer) -> None:
+    """Means 0.1, 0.9 and 0.7 at 0, 1 and 2 clicks, as where a full slate pays less; empty rows do not count."""
+    fill(buffer, [[0, 1], [1, 2]], [[0.1, 0.8], [1.0, 0.7]])
+    torch.testing.assert_close(click_gains(buffer), torch.tensor([[0.0, 0.0], [0.8, 8.0], [-0.2, -2.0]]))
+
+
+def test_gains_that_were_never_seen_are_the_slope(buffer: SlateReplayBuffer) -> None:
+    fill(buffer, [[0, 2]], [[0.1, 0.7]])
+    torch.testing.assert_close(click_gains(buffer), torch.tensor([[0.0, 0.0], [0.3, 3.0], [0.3, 3.0]]))
+    fill(buffer, [[1, 1]], [[0.4, 0.6]])  # all alike: nothing can be said
+    torch.testing.assert_close(click_gains(buffer), torch.zeros(3, 2))
+
+
+def test_the_rules_of_the_session_are_read_off_the_buffer(toy_world: Bundle) -> None:
+    """With c = 0.1 and K = 2 a click pays 0.55, and under the reference rule 1.1 of patience."""
+    env = make_vec_env("HSRL-ML1M-v0", 16, seed=0, bundle=toy_world)
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
+    model.learn(16 * 30)
+    torch.testing.assert_close(click_gains(model.replay_buffer)[1:], torch.tensor([[0.55, 1.1]] * 2))
+
+
+def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
+    """What is sampled is what was found when the row was written: 0 without a click, something with one."""
+    env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
+    model.learn(4 * 40)
+    sample = model.replay_buffer.sample(200)
+    assert sample.credits is not None
+    assert (sample.credits[sample.clicks == 0] == 0).all()
+    assert (sample.credits[sample.clicks == 1] != 0).all()
+    newest = model.replay_buffer.newest()
+    model.replay_buffer.credit_newest(torch.full((4, 2), 5.0))
+    again = model.replay_buffer.newest()
+    assert again.credits is not None
+    assert (again.credits == 5.0).all()
+    assert torch.equal(again.slates, newest.slates)
