@@ -122,10 +122,10 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
     for env in envs:
         find_env(env)
     numbers = {
-        name: _number(f"--{name.replace('_', '-')}", getattr(options, name), preset.get(name, default))
+        name: whole_number(f"--{name.replace('_', '-')}", getattr(options, name), preset.get(name, default))
         for name, default in {"steps": None, "episodes": None, "checkpoints": None, "n_envs": 32}.items()
     }
-    seeds = _listed("--seeds", options.seeds, preset["seeds"], _whole)
+    seeds = listed("--seeds", options.seeds, preset["seeds"], whole)
     bundles, rewards = _by_env("--bundle", options.bundle, envs), _by_env("--reward", options.reward, envs)
     for rule in rewards.values():
         if rule not in REWARDS:
@@ -158,7 +158,7 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
     for spec in specs[:: len(seeds)]:
         resolve(spec.method, spec.settings)
     cores = n_cores()
-    jobs = min(_number("--jobs", options.jobs, cores), len(specs))
+    jobs = min(whole_number("--jobs", options.jobs, cores), len(specs))
     return Plan(specs, what, out, jobs, max(1, cores // jobs), notes)
 
 
@@ -177,7 +177,7 @@ def _what(options: argparse.Namespace) -> str:
 
 def _methods(options: argparse.Namespace, what: str) -> list[str]:
     if what == "table2":
-        return _checked_methods([*_names("--methods", options.methods, list(METHODS)), *options.agent])
+        return checked_methods([*_names("--methods", options.methods, list(METHODS)), *options.agent])
     if options.methods or options.agent:
         raise HsrlError(f"got --methods or --agent for {what}, which is about HSRL alone; leave them out.")
     return [METHOD]
@@ -202,10 +202,10 @@ def result_file(plan: Plan, spec: RunSpec, key: str) -> Path:
 
 
 def _names(option: str, text: str | None, default: Sequence[str]) -> list[str]:
-    return _listed(option, text, default, str)
+    return listed(option, text, default, str)
 
 
-def _listed(option: str, text: str | None, default: Sequence[T], read: Callable[[str], T]) -> list[T]:
+def listed(option: str, text: str | None, default: Sequence[T], read: Callable[[str], T]) -> list[T]:
     """Return the parts of a comma-separated list, without repeats."""
     if text is None:
         return list(default)
@@ -220,13 +220,15 @@ def _listed(option: str, text: str | None, default: Sequence[T], read: Callable[
         ) from None
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """Return the whole number in a text, for `listed`."""
     if not re.fullmatch(r"\d+", text):
         raise ValueError(text)
     return int(text)
 
 
-def _number(option: str, text: str | None, default: Any) -> int:
+def whole_number(option: str, text: str | None, default: Any) -> int:
+    """Return what an option that counts something was given, at least 1; the default without a text."""
     if text is None:
         return int(default)
     if not re.fullmatch(r"\d[\d_]*", text) or int(text) < 1:
@@ -249,7 +251,8 @@ def _by_env(option: str, pairs: Sequence[str], envs: Sequence[str]) -> dict[str,
     return values
 
 
-def _checked_methods(methods: Sequence[str]) -> list[str]:
+def checked_methods(methods: Sequence[str]) -> list[str]:
+    """Return methods in the order of the tables, each once; raise HsrlError for one that nobody knows."""
     for method in methods:
         if not is_plugin(method) and method not in METHODS:
             raise unknown_name("method", method, METHODS)
