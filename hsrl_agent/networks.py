@@ -212,6 +212,20 @@ class ItemNetwork(nn.Module):
         return scores.masked_fill(~self.is_live, -torch.inf), self.value(state).squeeze(-1)
 
 
+@torch.no_grad()
+def take_weights(network: nn.Module, learned: nn.Module) -> None:
+    """Give a network the weights of one that learned while the catalog was another.
+
+    Items may have been retired, added behind the last id (`Codebook.with_items`), or come back since. What belongs to
+    the catalog (codes, inputs, centroids) are buffers and stays as it is; the free vector of an item that the other
+    network has no row for is 0.
+    """
+    weights = dict(learned.named_parameters())
+    for name, weight in network.named_parameters():
+        weight.zero_()
+        weight[: len(weights[name])] = weights[name]
+
+
 def _value_map(width: int, hidden: Sequence[int]) -> nn.Sequential:
     """Return the critic's layers, d to 1."""
     sizes = [width, *hidden]

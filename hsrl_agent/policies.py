@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.networks import ItemNetwork
+from hsrl_agent.networks import ItemNetwork, take_weights
 from hsrl_gym.actions import SlateSpace
 from hsrl_gym.codebook import Codebook
 from hsrl_gym.errors import HsrlError
@@ -168,6 +168,16 @@ class SlatePolicy(ActorCriticPolicy):
         if self.keeps_target:
             self.target_network.eval()
         return self
+
+    def take_over(self, learned: SlatePolicy) -> None:
+        """Go on from what a policy learned while the catalog was another one; see `networks.take_weights`.
+
+        agent = HSRL("HSRLPolicy", env_with_todays_items)
+        agent.policy.take_over(HSRL.load("agent").policy)
+        """
+        take_weights(self.network, learned.network)
+        if self.keeps_target:
+            self.follow(1.0)
 
     def _list_weights(self) -> None:
         self._weights: list[Tensor] = list(self.network.parameters())

@@ -14,7 +14,7 @@ from torch.nn import functional
 from hsrl_agent.baselines.simple import item_space
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.from_log import LoggedSlates, fit
-from hsrl_agent.networks import ItemNetwork
+from hsrl_agent.networks import ItemNetwork, take_weights
 from hsrl_gym.errors import HsrlError
 
 
@@ -65,9 +65,16 @@ class Supervised:
         self.fitted = True
         return self
 
+    def take_over(self, learned: Supervised) -> None:
+        """See `SlatePolicy.take_over`."""
+        take_weights(self.network, learned.network)
+        self.fitted = learned.fitted
+
     def _loss(self, log: LoggedSlates) -> Tensor:
         scores, _ = self.network(log.profile, log.history)
-        return functional.binary_cross_entropy_with_logits(scores.gather(1, log.slate - 1), log.clicks)
+        scores = scores.gather(1, log.slate - 1)
+        live = scores.isfinite()  # what was retired since counts for nothing
+        return functional.binary_cross_entropy_with_logits(scores.where(live, 0.0), log.clicks, live.float())
 
     @torch.no_grad()
     def predict(

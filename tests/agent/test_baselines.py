@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,19 @@ def test_supervised_ranks_by_the_likelihood_of_a_click(toy_world: Bundle) -> Non
     after = dict(agent.network.named_parameters())
     changed = {name.split(".")[0] for name in before if not np.allclose(before[name].detach(), after[name].detach())}
     assert changed == {"encoder", "target", "bias"}  # the value head has no part in it
+
+
+def test_supervised_leaves_out_what_was_retired(toy_world: Bundle) -> None:
+    """The log still holds it; what is left of the liked pair is shown, also when the other comes back."""
+    smaller = replace(toy_world, codebook=toy_world.codebook.without_items([toy.LIKED[0]]))
+    agent = Supervised(env_of(smaller), seed=0, learning_rate=1e-2, batch_size=64).learn(0)
+    observation = env_of(smaller).reset()
+    first = agent.predict(observation)[0] + 1
+    assert (first[:, 0] == toy.LIKED[1]).all()
+    assert (first != toy.LIKED[0]).all()
+    renewed = Supervised(env_of(toy_world), seed=1)
+    renewed.take_over(agent)
+    assert (renewed.predict(observation)[0] + 1 == toy.LIKED[1]).any(1).all()  # (of the other it knows nothing)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

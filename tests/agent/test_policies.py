@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stable_baselines3 import A2C, PPO
 
 from hsrl_agent import HSRLPolicy, ItemPolicy, make_vec_env
 from hsrl_agent.policies import SlatePolicy
+from hsrl_gym.actions import SlateSpace
 from hsrl_gym.bundle import Bundle
 
 MODES: list[tuple[type[SlatePolicy], str]] = [(HSRLPolicy, "sid"), (ItemPolicy, "item")]
@@ -132,3 +134,38 @@ def test_the_target_follows_weights_that_were_replaced(toy_world: Bundle) -> Non
     policy.follow(0.5)
     for target, before in zip(policy.target_network.parameters(), expected, strict=True):
         torch.testing.assert_close(target.detach(), before.detach() + 1.0)
+
+
+@pytest.mark.parametrize(("policy_class", "mode"), MODES)
+def test_what_was_learned_holds_in_another_catalog(
+    policy_class: type[SlatePolicy], mode: str, toy_world: Bundle
+) -> None:
+    """Items that were hidden come back with their own codes and inputs; the weights are those that were learned."""
+    book = toy_world.codebook
+    learned, _ = make(policy_class, mode, replace(toy_world, codebook=book.without_items([3, 4])))
+    torch.manual_seed(1)
+    env = make_vec_env("HSRL-ML1M-v0", 6, seed=0, bundle=toy_world, action_mode=mode)
+    policy = policy_class(env.observation_space, env.action_space, lambda _: 1e-3)
+    policy.take_over(learned)
+    for network in (policy.network, *([policy.target_network] if policy.keeps_target else [])):
+        for (name, weight), known in zip(network.named_parameters(), learned.network.parameters(), strict=True):
+            torch.testing.assert_close(weight, known, msg=name)
+    observation, _ = policy.obs_to_tensor(env.reset())
+    scores, known_scores = (one.score(observation)[0].scores for one in (policy, learned))
+    assert scores.isfinite().all()
+    assert (known_scores[:, 2:4] == -torch.inf).all()
+    # (the inputs of items are scaled by those of all live items, which moves them a little)
+    torch.testing.assert_close(scores[:, 4:], known_scores[:, 4:], atol=0.05, rtol=0.0)
+
+
+def test_items_behind_the_last_id_have_no_part_of_their_own_yet(toy_world: Bundle) -> None:
+    learned, _ = make(ItemPolicy, "item", toy_world)
+    book = toy_world.codebook
+    larger = book.with_items(book.features[1:2] * book.scale + book.mean)  # one that is like item 1
+    env = make_vec_env("HSRL-ML1M-v0", 6, bundle=toy_world, action_mode="item")
+    actions = SlateSpace(np.full(2, len(larger.codes) - 1), larger, slate_size=2)
+    policy = ItemPolicy(env.observation_space, actions, lambda _: 1e-3)
+    policy.take_over(learned)
+    free = policy.network.encoder.item_free.weight
+    assert torch.equal(free[:-1], learned.network.encoder.item_free.weight)  # type: ignore[union-attr]
+    assert (free[-1] == 0).all()

@@ -1,0 +1,242 @@
+"""What agents do with items that they never saw: half of a catalog comes on sale after they have learned.
+
+    python benchmarks/new_items.py --methods oracle,sl,a2c-log,hac,hsrl --seeds 0,1
+
+A share of the items is hidden while a method learns (it is not live: it cannot be shown, nor cloned from the log). Then
+it comes on sale, and the same weights are scored with all items, without one more step of learning; beside it stands
+the method that had all items from the start. Finished runs are kept in OUT; the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from compare import make_console, say
+from configuration import read_settings, settings_for
+from hsrl_agent.baselines import Supervised
+from hsrl_agent.methods import Agent, find_method
+from hsrl_agent.policies import SlatePolicy
+from hsrl_agent.vec_env import make_vec_env, slate_vector_env
+from hsrl_gym.bundle import Bundle, load_bundle
+from hsrl_gym.errors import HsrlError, unknown_name
+from plan import Parser, listed, n_cores, whole, whole_number
+from provenance import device_name, git_commit
+from report import markdown_table
+from results import Row, interval, label, sort_methods, write_text
+from scoring import evaluate
+from spec import EVAL_SEEDS, SEED_STRIDE, bundle_digest, bundle_folder
+
+ENV = "HSRL-ML1M-v0"
+ABLE = ("oracle", "sl", "a2c", "a2c-log", "hac", "hsrl")  # which can be given another catalog
+COLUMNS = {
+    "before": "while some are hidden",
+    "after": "all on sale, no learning since",
+    "whole": "all on sale from the start",
+    "share_new": "share of new items in what is then shown first",
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method and a seed, and what else the result depends on."""
+
+    method: str
+    seed: int
+    bundle: str
+    digest: str
+    steps: int
+    episodes: int
+    percent_hidden: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, out: Path) -> Path:
+        """Return where its row stands."""
+        identity = {name: value for name, value in asdict(self).items() if name != "bundle"}
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        return out / "runs" / f"{self.method}-seed{self.seed}-{key}.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0; 2, after one line, for a call that cannot be run; 130 if interrupted."""
+    console = make_console()
+    try:
+        options = parser().parse_args(arguments)
+        trials, jobs = make_trials(options)
+        todo = [trial for trial in trials if not trial.path(options.out).is_file()]
+        say(console, f"{len(trials)} runs: {len(todo)} to do.")
+        for done, (trial, row) in enumerate(run_all(todo, jobs), 1):
+            write_text(trial.path(options.out), json.dumps(row, indent=1, allow_nan=False) + "\n")
+            scores = ", ".join(f"{COLUMNS[name]} {row[name]:.2f}" for name in COLUMNS)
+            say(console, f"[{done}/{len(todo)}] {trial.method} seed {trial.seed}: {scores}")
+        rows = [json.loads(trial.path(options.out).read_text(encoding="utf-8")) for trial in trials]
+        text = table(rows)
+        write_text(options.out / "new_items.md", text)
+        say(console, text)
+        say(console, f"written: {options.out / 'new_items.md'}")
+        return 0
+    except (HsrlError, OSError) as error:
+        print(f"new_items.py: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("new_items.py: interrupted; finished runs are kept, the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = Parser(prog="new_items.py", description="Learn while items are hidden, then put them on sale.")
+    add = made.add_argument
+    add("--methods", metavar="NAME,..", help=f"of {', '.join(ABLE)} (all)")
+    add("--seeds", metavar="N,..", help="also of which items are hidden (0,1)")
+    add("--steps", metavar="N", help="user-steps to learn from, each time (9600)")
+    add("--episodes", metavar="N", help="sessions that score a run (500)")
+    add("--percent-hidden", metavar="N", help="of the items (50)")
+    add("--bundle", metavar="DIR", help=f"users and catalog (those of {ENV})")
+    add("--jobs", metavar="N", help="processes (as many as there are cores)")
+    add("--out", type=Path, default=Path("results/new_items"), help="folder (results/new_items)")
+    return made
+
+
+def make_trials(options: argparse.Namespace) -> tuple[list[Trial], int]:
+    """Return the runs that were asked for, and how many processes.
+
+    Raises:
+        HsrlError: for anything that cannot be run as it stands.
+    """
+    methods = listed("--methods", options.methods, ABLE, str)
+    for method in methods:
+        if method not in ABLE:
+            raise unknown_name("method", method, ABLE)
+    folder, settings = bundle_folder(ENV, options.bundle), read_settings()
+    digest = bundle_digest(folder)
+    steps = whole_number("--steps", options.steps, 9_600)
+    episodes = whole_number("--episodes", options.episodes, 500)
+    hidden = whole_number("--percent-hidden", options.percent_hidden, 50)
+    if hidden > 90:
+        raise HsrlError(f"got --percent-hidden {hidden}, expected 1 to 90.")
+    trials = [
+        Trial(method, seed, str(folder), digest, steps, episodes, hidden, settings_for(settings, method, ENV))
+        for method in methods
+        for seed in listed("--seeds", options.seeds, (0, 1), whole)
+    ]
+    return trials, min(whole_number("--jobs", options.jobs, n_cores()), len(trials))
+
+
+def run_all(trials: Sequence[Trial], jobs: int) -> Any:
+    """Yield each run with its row as it ends."""
+    if not trials:
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (max(1, n_cores() // jobs),)) as pool:
+        running = {pool.submit(run, trial): trial for trial in trials}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def run(trial: Trial) -> Row:
+    """Learn with the items hidden and with all of them, score both with all of them, and return the row."""
+    whole_bundle = load_bundle(trial.bundle)
+    live = whole_bundle.codebook.live_items
+    n_hidden = len(live) * trial.percent_hidden // 100
+    hidden = np.random.default_rng(trial.seed).choice(live, n_hidden, replace=False)
+    smaller = replace(whole_bundle, codebook=whole_bundle.codebook.without_items(hidden))
+    learned, all_along = (learn(trial, bundle) for bundle in (smaller, whole_bundle))
+    renewed = make(trial, whole_bundle)
+    take_over(renewed, learned)
+    return {
+        **asdict(trial),
+        "bundle": whole_bundle.source,
+        "before": score(trial, learned, smaller),
+        "after": score(trial, renewed, whole_bundle),
+        "whole": score(trial, all_along, whole_bundle),
+        "share_new": share_of(trial, renewed, whole_bundle, hidden),
+        "git_commit": git_commit(),
+        "device_name": device_name("cpu"),
+    }
+
+
+def make(trial: Trial, bundle: Bundle) -> Agent:
+    """Return the method, as it is before it learns, in the catalog of a bundle."""
+    method, seed = find_method(trial.method), trial.seed * SEED_STRIDE
+    envs = make_vec_env(ENV, bundle=bundle, simulator="train", action_mode=method.action_mode)
+    envs.seed(seed)
+    return method.make(envs, seed, "cpu", dict(trial.settings))
+
+
+def learn(trial: Trial, bundle: Bundle) -> Agent:
+    """Return the method after it learned in the catalog of a bundle."""
+    agent = make(trial, bundle)
+    agent.learn(trial.steps)
+    return agent
+
+
+def take_over(agent: Agent, learned: Agent) -> None:
+    """Give an agent what another learned in another catalog; one that learns nothing is left alone."""
+    policy: Any = getattr(agent, "policy", agent)
+    other: Any = getattr(learned, "policy", learned)
+    if isinstance(policy, SlatePolicy | Supervised):
+        policy.take_over(other)
+
+
+def _users(trial: Trial, bundle: Bundle) -> Any:
+    mode = find_method(trial.method).action_mode
+    arguments: dict[str, Any] = {"bundle": bundle, "simulator": "eval", "action_mode": mode}
+    return slate_vector_env(
+        gymnasium.make_vec(ENV, num_envs=trial.episodes, vectorization_mode="vector_entry_point", **arguments)
+    )
+
+
+def score(trial: Trial, agent: Agent, bundle: Bundle) -> float:
+    """Return the Total Reward of greedy sessions with held-out users."""
+    seed = EVAL_SEEDS + trial.seed * SEED_STRIDE
+    return float(evaluate(agent, _users(trial, bundle), trial.episodes, seed).reward.mean())
+
+
+def share_of(trial: Trial, agent: Agent, bundle: Bundle, items: NDArray[Any]) -> float:
+    """Return the share of some items in the first slates of these users."""
+    users = _users(trial, bundle)
+    observation, _ = users.reset(seed=EVAL_SEEDS + trial.seed * SEED_STRIDE)
+    *_, info = users.step(np.asarray(agent.predict(observation, deterministic=True)[0]))
+    return float(np.isin(info["slate"], items).mean())
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the table as Markdown, with what a reader has to know beside it."""
+    by_method: dict[str, list[Row]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], []).append(row)
+    lines = [
+        [label(method), *(interval([row[name] for row in by_method[method]]).text() for name in COLUMNS)]
+        for method in sort_methods(by_method)
+    ]
+    first = rows[0]
+    note = (
+        f"Total Reward by the `eval` user of {ENV} ({first['bundle']}); {first['percent_hidden']}% of the items were "
+        f"hidden while a method learned from {first['steps']:,} user-steps (SL: from the log); seeds "
+        f"{', '.join(str(seed) for seed in sorted({row['seed'] for row in rows}))}, {first['episodes']} sessions each. "
+        "A method that has no way to tell what a new item is like shows few of them."
+    )
+    heading = ["Method", *(f"{column} [95%]" for column in COLUMNS.values())]
+    return f"# New items\n\n{markdown_table(heading, lines)}\n\n- {note}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
