@@ -125,7 +125,8 @@ def _step(bundle: Bundle, batch: int, device: str) -> Callable[[], Any]:
 
 
 def _update(bundle: Bundle, device: str) -> Callable[[], Any]:
-    agent = HSRL("HSRLPolicy", SlateVecEnv(SlateVectorEnv(32, bundle, device=device)), seed=0, device=device)
+    envs = SlateVecEnv(SlateVectorEnv(32, bundle, device=device))
+    agent = HSRL("HSRLPolicy", envs, seed=0, device=device, warm_start=0)  # the critic alone would be learning at first
     agent.learn(32 * 3)
     return lambda: agent.train(1, 64)
 

@@ -1,10 +1,13 @@
-"""What agents do with items that they never saw: half of a catalog comes on sale after they have learned.
+"""What agents do with items that they never could show: half of a catalog comes on sale after they have learned.
 
     python benchmarks/new_items.py --methods oracle,sl,a2c-log,hac,hsrl --seeds 0,1
 
-A share of the items is hidden while a method learns (it is not live: it cannot be shown, nor cloned from the log). Then
-it comes on sale, and the same weights are scored with all items, without one more step of learning; beside it stands
-the method that had all items from the start. Finished runs are kept in OUT; the same command goes on where it stopped.
+A share of the items is not on sale while a method learns: it cannot be shown, nor cloned from the log. Nothing is known
+of how users answer to these items: their vectors and semantic IDs are what `Codebook.with_items` would guess from their
+features. Then they come on sale, their free vectors zero, and the same weights are scored with all items without one
+more step of learning; beside it stands the method that had all items, and the bundle's codebook, from the start. (They
+stay in the histories that users come with, and the other tokens' centroids were fitted with them.) Finished runs are
+kept in OUT; the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -34,19 +37,19 @@ from hsrl_agent.vec_env import make_vec_env, slate_vector_env
 from hsrl_gym.bundle import Bundle, load_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 from plan import Parser, listed, n_cores, whole, whole_number
-from provenance import device_name, git_commit
+from provenance import code_digest, device_name, git_commit
 from report import markdown_table
 from results import Row, interval, label, sort_methods, write_text
 from scoring import evaluate
-from spec import EVAL_SEEDS, SEED_STRIDE, bundle_digest, bundle_folder
+from spec import EVAL_SEEDS, MAX_SEED, SEED_STRIDE, bundle_digest, bundle_folder
 
 ENV = "HSRL-ML1M-v0"
 ABLE = ("oracle", "sl", "a2c", "a2c-log", "hac", "hsrl")  # which can be given another catalog
 COLUMNS = {
-    "before": "while some are hidden",
-    "after": "all on sale, no learning since",
-    "whole": "all on sale from the start",
-    "share_new": "share of new items in what is then shown first",
+    "before": "without the new items",
+    "after": "with them, no learning since",
+    "whole": "with them from the start",
+    "share_new": "share of new items in the first slates",
 }
 
 
@@ -60,7 +63,7 @@ class Trial:
     digest: str
     steps: int
     episodes: int
-    percent_hidden: int
+    percent_new: int
     settings: dict[str, Any] = field(default_factory=dict)
 
     def path(self, out: Path) -> Path:
@@ -98,13 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = Parser(prog="new_items.py", description="Learn while items are hidden, then put them on sale.")
+    made = Parser(prog="new_items.py", description="Learn while some items are not on sale, then put them there.")
     add = made.add_argument
     add("--methods", metavar="NAME,..", help=f"of {', '.join(ABLE)} (all)")
-    add("--seeds", metavar="N,..", help="also of which items are hidden (0,1)")
+    add("--seeds", metavar="N,..", help="also of which items are new (0,1)")
     add("--steps", metavar="N", help="user-steps to learn from, each time (9600)")
     add("--episodes", metavar="N", help="sessions that score a run (500)")
-    add("--percent-hidden", metavar="N", help="of the items (50)")
+    add("--percent-new", metavar="N", help="of the items (50)")
     add("--bundle", metavar="DIR", help=f"users and catalog (those of {ENV})")
     add("--jobs", metavar="N", help="processes (as many as there are cores)")
     add("--out", type=Path, default=Path("results/new_items"), help="folder (results/new_items)")
@@ -123,15 +126,18 @@ def make_trials(options: argparse.Namespace) -> tuple[list[Trial], int]:
             raise unknown_name("method", method, ABLE)
     folder, settings = bundle_folder(ENV, options.bundle), read_settings()
     digest = bundle_digest(folder)
+    seeds = listed("--seeds", options.seeds, (0, 1), whole)
+    if max(seeds) > MAX_SEED:
+        raise HsrlError(f"got seed {max(seeds)}, expected 0 to {MAX_SEED}.")
     steps = whole_number("--steps", options.steps, 9_600)
     episodes = whole_number("--episodes", options.episodes, 500)
-    hidden = whole_number("--percent-hidden", options.percent_hidden, 50)
-    if hidden > 90:
-        raise HsrlError(f"got --percent-hidden {hidden}, expected 1 to 90.")
+    percent_new = whole_number("--percent-new", options.percent_new, 50)
+    if percent_new > 90:
+        raise HsrlError(f"got --percent-new {percent_new}, expected 1 to 90.")
     trials = [
-        Trial(method, seed, str(folder), digest, steps, episodes, hidden, settings_for(settings, method, ENV))
+        Trial(method, seed, str(folder), digest, steps, episodes, percent_new, settings_for(settings, method, ENV))
         for method in methods
-        for seed in listed("--seeds", options.seeds, (0, 1), whole)
+        for seed in seeds
     ]
     return trials, min(whole_number("--jobs", options.jobs, n_cores()), len(trials))
 
@@ -152,23 +158,28 @@ def run_all(trials: Sequence[Trial], jobs: int) -> Any:
 
 
 def run(trial: Trial) -> Row:
-    """Learn with the items hidden and with all of them, score both with all of them, and return the row."""
+    """Learn without the new items and with all, score both with all of them, and return the row."""
     whole_bundle = load_bundle(trial.bundle)
-    live = whole_bundle.codebook.live_items
-    n_hidden = len(live) * trial.percent_hidden // 100
-    hidden = np.random.default_rng(trial.seed).choice(live, n_hidden, replace=False)
-    smaller = replace(whole_bundle, codebook=whole_bundle.codebook.without_items(hidden))
+    book = whole_bundle.codebook
+    live = book.live_items
+    new = np.sort(np.random.default_rng(trial.seed).choice(live, len(live) * trial.percent_new // 100, replace=False))
+    guessed = book.features[new] if book.to_vector is None else book.features[new] @ book.to_vector
+    vectors = book.vectors.copy()
+    vectors[new] = guessed
+    before = replace(book.without_items(new), vectors=vectors)
+    smaller, larger = (replace(whole_bundle, codebook=each) for each in (before, before.relist(new)))
     learned, all_along = (learn(trial, bundle) for bundle in (smaller, whole_bundle))
-    renewed = make(trial, whole_bundle)
-    take_over(renewed, learned)
+    renewed = make(trial, larger)
+    take_over(renewed, learned, new)
     return {
         **asdict(trial),
         "bundle": whole_bundle.source,
         "before": score(trial, learned, smaller),
-        "after": score(trial, renewed, whole_bundle),
+        "after": score(trial, renewed, larger),
         "whole": score(trial, all_along, whole_bundle),
-        "share_new": share_of(trial, renewed, whole_bundle, hidden),
+        "share_new": share_of(trial, renewed, larger, new),
         "git_commit": git_commit(),
+        "code": code_digest(),
         "device_name": device_name("cpu"),
     }
 
@@ -188,12 +199,19 @@ def learn(trial: Trial, bundle: Bundle) -> Agent:
     return agent
 
 
-def take_over(agent: Agent, learned: Agent) -> None:
-    """Give an agent what another learned in another catalog; one that learns nothing is left alone."""
+def take_over(agent: Agent, learned: Agent, new: NDArray[Any]) -> None:
+    """Give an agent what another learned without the new items; one that learns nothing is left alone."""
     policy: Any = getattr(agent, "policy", agent)
     other: Any = getattr(learned, "policy", learned)
-    if isinstance(policy, SlatePolicy | Supervised):
-        policy.take_over(other)
+    if not isinstance(policy, SlatePolicy | Supervised):
+        return
+    policy.take_over(other)
+    with torch.no_grad():
+        for name, weight in policy.network.named_parameters():
+            if name.endswith("item_free.weight"):
+                weight[new] = 0.0
+            if name.endswith("kernel_free"):  # whose first row is item 1
+                weight[new - 1] = 0.0
 
 
 def _users(trial: Trial, bundle: Bundle) -> Any:
@@ -228,11 +246,11 @@ def table(rows: Sequence[Row]) -> str:
         for method in sort_methods(by_method)
     ]
     first = rows[0]
+    seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in rows}))
     note = (
-        f"Total Reward by the `eval` user of {ENV} ({first['bundle']}); {first['percent_hidden']}% of the items were "
-        f"hidden while a method learned from {first['steps']:,} user-steps (SL: from the log); seeds "
-        f"{', '.join(str(seed) for seed in sorted({row['seed'] for row in rows}))}, {first['episodes']} sessions each. "
-        "A method that has no way to tell what a new item is like shows few of them."
+        f"Total Reward by the `eval` user of {ENV} ({first['bundle']}); {first['percent_new']}% of the items were not "
+        f"on sale while a method learned from {first['steps']:,} user-steps (SL: from the log); by chance their share "
+        f"in a slate would be {first['percent_new'] / 100:.2f}. Seeds {seeds}, {first['episodes']} sessions each."
     )
     heading = ["Method", *(f"{column} [95%]" for column in COLUMNS.values())]
     return f"# New items\n\n{markdown_table(heading, lines)}\n\n- {note}\n"

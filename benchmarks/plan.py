@@ -26,16 +26,16 @@ STUDIED_IN = "HSRL-RL4RS-v0"  # Figure 6
 # How long a user-step takes, compared with HSRL's; those that do not learn online take as long as so many steps.
 _COST_A_STEP = {
     "hsrl": 1.0,
-    "hsrl-paper": 0.8,
-    "a2c": 0.7,
-    "a2c-log": 0.8,
-    "ddpg": 1.5,
-    "td3": 1.4,
-    "pgra": 0.9,
-    "hac": 0.7,
-    "ppo": 0.8,
+    "hsrl-paper": 0.2,
+    "a2c": 0.15,
+    "a2c-log": 0.45,
+    "ddpg": 0.55,
+    "td3": 0.4,
+    "pgra": 0.35,
+    "hac": 0.2,
+    "ppo": 0.2,
 }
-_COST_A_RUN = {"random": 200, "popularity": 200, "oracle": 1_000, "sl": 20_000}
+_COST_A_RUN = {"random": 50, "popularity": 50, "oracle": 300, "sl": 4_500}
 _MANY_ITEMS = 10_000  # a catalog of this size doubles the work of a step, about
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Plan:
 
     Attributes:
         specs: all runs of the table, finished or not, in the table's order.
-        what: "table2", "table3", "figure5" or "figure6".
+        what: "table2", "table3", "figure5", "figure6" or "catalog_size".
         out: folder of rows and tables.
         jobs: processes.
         threads: torch threads in each of them.

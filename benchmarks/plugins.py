@@ -85,6 +85,8 @@ def _keywords(agent_class: type) -> set[str]:
     """Return the keywords a class takes, those included that it passes on to its parent as `**settings`."""
     known: set[str] = set()
     for parent in agent_class.__mro__:
+        if "__init__" not in vars(parent):
+            continue  # a part that is mixed in, and takes nothing itself
         parameters = inspect.signature(parent).parameters
         known |= {name for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
         if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):

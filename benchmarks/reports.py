@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from catalog_report import WHAT, catalog_text, write_catalog_report
 from html_report import write_html
 from paper_figures import WEIGHTS, draw_mlc_weights, draw_sensitivity, level_panels
 from report import print_tables, write_rows, write_table2
@@ -20,12 +21,14 @@ def write_report(what: str, rows: Sequence[Row], out: Path, asked: Asked) -> lis
     """Write the tables and pictures of `what` was asked for, with the rows as JSON lines; return the files.
 
     Args:
-        what: "table2", "table3", "figure5" or "figure6".
+        what: "table2", "table3", "figure5", "figure6" or "catalog_size".
         rows: of the finished runs.
         out: folder.
         asked: the seeds that were asked for in each environment, so that missing runs are told.
     """
     files = [write_rows(rows, out)]
+    if what == WHAT:
+        files += write_catalog_report(rows, out)
     if what == "table2":
         files += [*write_table2(rows, out, asked), write_html(rows, out, asked)]
     if what in ("table3", "figure5"):
@@ -44,5 +47,7 @@ def print_report(what: str, console: Console, rows: Sequence[Row], asked: Asked)
     """Print the tables of `what` was asked for."""
     if what in ("table3", "figure5"):
         print_study(what, console, rows, asked)
+    elif what == WHAT:
+        console.print(catalog_text(rows), markup=False, soft_wrap=True)
     else:
         print_tables(console, rows, asked)

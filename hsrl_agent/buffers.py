@@ -46,8 +46,8 @@ class SlateReplayBuffer(DictReplayBuffer):
 
     The slate that was shown, not the action, is what clicks belong to; behavioral cloning (eq. 24) and credit per
     item need both. An algorithm that acts through a point in a latent space has that stored as its action, and says
-    how wide it is (`latent_width`); one that judges items by themselves keeps what it found with them (`keeps_credits`,
-    `credit_newest`). SB3's own buffer keeps arrays in the host's memory, which every sample would have to cross from.
+    how wide it is (`latent_width`); one that credits items one by one keeps the credits here (`keeps_credits`,
+    `credit`). SB3's own buffer keeps arrays in the host's memory, which every sample would have to cross from.
 
     Attributes:
         columns: (size, n_envs, ..) tensors by name; those of the next observation begin with `next_`.
@@ -156,13 +156,21 @@ class SlateReplayBuffer(DictReplayBuffer):
         at = torch.as_tensor(rows * self.n_envs + who, device=self.device)
         return self._samples({name: column.flatten(0, 1).index_select(0, at) for name, column in self.columns.items()})
 
-    def newest(self) -> SlateSamples:
-        """Return the transitions of the last vector step, one an environment."""
-        return self._samples({name: column[self.pos - 1] for name, column in self.columns.items()})
+    def vector_step(self, ago: int = 0) -> SlateSamples:
+        """Return the transitions of a vector step, one an environment: the last one, or that of some steps `ago`."""
+        return self._samples({name: column[self.pos - 1 - ago].clone() for name, column in self.columns.items()})
 
-    def credit_newest(self, credits: torch.Tensor) -> None:
-        """Keep what each item of the last vector step was worth, (n_envs, K)."""
-        self.columns["credit"][self.pos - 1] = credits
+    def credit(self, ago: int, credits: torch.Tensor) -> None:
+        """Keep what each item of a vector step was worth, (n_envs, K).
+
+        Raises:
+            HsrlError: if the buffer was not made to keep credits.
+        """
+        if "credit" not in self.columns:
+            raise HsrlError(
+                'got a replay buffer without credits, expected one of an agent with credit="counterfactual".'
+            )
+        self.columns["credit"][self.pos - 1 - ago] = credits
 
     def _samples(self, drawn: dict[str, torch.Tensor]) -> SlateSamples:
         names = list(self.observation_space)

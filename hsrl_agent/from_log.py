@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from hsrl_agent.policies import SlatePolicy
 from hsrl_gym.bundle import UserPool
@@ -16,6 +19,7 @@ from hsrl_gym.bundle import UserPool
 HELD_OUT = 0.1  # latest share of the rows, which says when to stop
 PATIENCE = 2  # epochs without a better held-out loss
 _ROWS_HELD_OUT_AT_ONCE = 1024
+CATCHING_UP_RATE = 1e-3  # of the critic alone, which may take larger steps than a policy that is good already
 
 
 @dataclass(frozen=True)
@@ -136,3 +140,53 @@ def warm_start(policy: SlatePolicy, users: UserPool, max_epochs: int, sharpness:
     if policy.keeps_target:
         policy.follow(1.0)
     return best
+
+
+class StartsFromLog(BaseAlgorithm):
+    """What HSRL and A2C with a warm start share: the policy comes from the log, and the critic catches up with it.
+
+    Attributes:
+        warm_start: passes over the logged slates of the bundle's pool, at most, before the first step; 0 for none.
+        sharpness: of the policy that the log gives (see `cloning_loss`).
+        critic_first: vector steps after which the policy learns too; before, the critic alone does, so that it knows
+            the policy that the log gave before it judges what that does. None without a warm start.
+    """
+
+    warm_start: int
+    sharpness: float
+    critic_first: int
+    policy: SlatePolicy
+
+    def learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> Any:
+        """Start from the log, if that is asked for and nothing was learned yet; then learn as the algorithm does."""
+        if self.warm_start and self._n_updates == 0:
+            assert self.env is not None
+            users = self.env.get_attr("bundle")[0].users["train"]
+            warm_start(self.policy, users, self.warm_start, self.sharpness, self.seed or 0)
+        return super().learn(total_timesteps, *args, **kwargs)  # type: ignore[safe-super]  # SB3's own, of the other parent
+
+    def take_over(self, learned: StartsFromLog) -> None:
+        """Go on from what an agent learned while the catalog was another one, not from the log.
+
+            agent = HSRL("HSRLPolicy", env_with_todays_items)
+            agent.take_over(HSRL.load("agent"))
+
+        Raises:
+            HsrlError: if the networks differ in more than the items, see `networks.take_weights`.
+        """
+        self.policy.take_over(learned.policy)
+        self.warm_start = 0
+
+    def catches_up(self) -> bool:
+        """Return whether the critic has yet to learn what a policy from the log is worth."""
+        return self.warm_start > 0 and self._n_updates * self.steps_an_update() < self.critic_first
+
+    def steps_an_update(self) -> int:
+        """Return how many vector steps lie between updates."""
+        return 1
+
+    def _update_learning_rate(self, optimizers: list[Optimizer] | Optimizer) -> None:
+        super()._update_learning_rate(optimizers)
+        if self.catches_up():
+            for group in self.policy.optimizer.param_groups:
+                group["lr"] = CATCHING_UP_RATE

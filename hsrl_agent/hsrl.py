@@ -9,17 +9,15 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
-from torch.optim import Optimizer
 
 from hsrl_agent.algorithm import SlateActorCritic
 from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
 from hsrl_agent.credit import click_gains, difference_rewards
-from hsrl_agent.from_log import warm_start
+from hsrl_agent.from_log import StartsFromLog
 from hsrl_agent.hsrl_policy import HSRLPolicy
 from hsrl_gym.errors import unknown_name
 
 CREDITS = ("counterfactual", "item", "slate")
-CATCHING_UP_RATE = 1e-3  # of the critic alone, which may take larger steps than a policy that is good already
 SelfHSRL = TypeVar("SelfHSRL", bound="HSRL")
 
 
@@ -34,7 +32,7 @@ class Losses(NamedTuple):
     advantage: Tensor
 
 
-class HSRL(SlateActorCritic):
+class HSRL(StartsFromLog, SlateActorCritic):
     """HPN and MLC trained jointly, on transitions that are fresh.
 
     The defaults follow what was measured, not the paper's settings; `HSRL.paper(...)` has those. What differs: the
@@ -53,10 +51,7 @@ class HSRL(SlateActorCritic):
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
         heads: "tied" to the codebook's centroids, or "free" (eq. 11 as written).
         item_residual: whether an item's score has a part beside its tokens' (see `HSRLNetwork`).
-        warm_start: passes over the logged slates of the bundle's pool, at most, before the first step; 0 for none.
-        sharpness: of the policy that the log gives (see `from_log.cloning_loss`).
-        critic_first: updates in which the critic alone learns, so that it knows the policy that the log gave before it
-            judges what that does; none without a warm start.
+        warm_start, sharpness, critic_first: see `StartsFromLog`.
         tau: Polyak factor of the target network; the paper's 0.01 takes 100 updates to hear of anything.
         sees_patience: whether the critic, not the policy, is told the patience that the user has left.
         settings: those of `SlateActorCritic`.
@@ -96,6 +91,7 @@ class HSRL(SlateActorCritic):
             raise unknown_name("credit", credit, CREDITS)
         self.entropy_weight, self.bc_weight, self.credit = entropy_weight, bc_weight, credit
         self.warm_start, self.sharpness, self.critic_first = warm_start, sharpness, critic_first
+        self._n_uncredited = 0  # vector steps in the buffer whose items have no credit yet
         network = {
             "likelihood": likelihood,
             "hierarchical": hierarchical,
@@ -133,40 +129,28 @@ class HSRL(SlateActorCritic):
         network = {"dropout": 0.1, **changes.pop("policy_kwargs", {})}
         return cls(policy, env, **{**settings, **changes}, policy_kwargs=network)
 
-    def learn(self: SelfHSRL, total_timesteps: int, *args: Any, **kwargs: Any) -> SelfHSRL:
-        """Start from the log, if that is asked for and nothing was learned yet; then see `SlateActorCritic.learn`."""
-        if self.warm_start and self._n_updates == 0:
-            assert self.env is not None
-            bundle = self.env.get_attr("bundle")[0]
-            warm_start(self.policy, bundle.users["train"], self.warm_start, self.sharpness, self.seed or 0)
-        return super().learn(total_timesteps, *args, **kwargs)
-
     def _buffer_kwargs(self) -> dict[str, Any]:
         return {"keeps_credits": self.credit == "counterfactual"}
 
     def _store_transition(self, replay_buffer: ReplayBuffer, *transition: Any) -> None:
-        """Store a vector step; judge its items while the critic that saw them shown is the newest there is."""
+        """Store a vector step, and credit its items by the target critic as it is now."""
         super()._store_transition(replay_buffer, *transition)
-        if self.credit == "counterfactual":
-            assert isinstance(replay_buffer, SlateReplayBuffer)
-            gains = click_gains(replay_buffer)
-            with torch.no_grad():
-                credits = difference_rewards(replay_buffer.newest(), gains, self._target_value, self.gamma)
-            replay_buffer.credit_newest(credits)
-
-    def _catches_up(self) -> bool:
-        """Return whether the critic has yet to learn what a policy from the log is worth."""
-        return self.warm_start > 0 and self._n_updates < self.critic_first
-
-    def _update_learning_rate(self, optimizers: list[Optimizer] | Optimizer) -> None:
-        super()._update_learning_rate(optimizers)
-        if self._catches_up():
-            for group in self.policy.optimizer.param_groups:
-                group["lr"] = CATCHING_UP_RATE
+        if self.credit != "counterfactual":
+            return
+        assert isinstance(replay_buffer, SlateReplayBuffer)
+        self._n_uncredited = min(self._n_uncredited + 1, replay_buffer.buffer_size)
+        if self.catches_up():
+            return  # what the critic says means nothing yet, and nobody asks
+        gains = click_gains(replay_buffer)
+        with torch.no_grad():
+            for ago in range(self._n_uncredited):
+                stored = replay_buffer.vector_step(ago)
+                replay_buffer.credit(ago, difference_rewards(stored, gains, self._target_value, self.gamma))
+        self._n_uncredited = 0
 
     def objective(self, batch: SlateSamples) -> Tensor:
         """Return the joint loss of eq. 26; that of the critic alone while it has to catch up with a warm start."""
-        if self._catches_up():
+        if self.catches_up():
             return self.catching_up(batch)
         losses = self.losses(batch)
         regularizers = self.entropy_weight * losses.entropy + self.bc_weight * losses.behavioral_cloning
@@ -217,8 +201,8 @@ class HSRL(SlateActorCritic):
     def item_advantages(self, advantage: Tensor, batch: SlateSamples) -> Tensor:
         """Return what each item's likelihood is weighted with, (B, K) in [-1, 1].
 
-        "slate": the clipped advantage for every item (eq. 21). Otherwise an item has the K-th part of it to answer
-        for, and besides how it did against the others of its slate, whose mean over the slate is 0:
+        "slate": the clipped advantage for every item (eq. 21), K times what follows. Otherwise an item has the K-th
+        part of it to answer for, and besides how it did against the others of its slate, whose mean there is 0:
 
             A_k = A / K + D_k - mean D.
 
@@ -228,7 +212,8 @@ class HSRL(SlateActorCritic):
         if self.credit == "slate":
             return advantage.unsqueeze(1).expand_as(batch.clicks).clamp(-1.0, 1.0)
         n_slots = batch.clicks.shape[1]
-        own = batch.clicks / n_slots if batch.credits is None else batch.credits
+        own = batch.clicks / n_slots if self.credit == "item" else batch.credits
+        assert own is not None
         return (advantage.unsqueeze(1) / n_slots + own - own.mean(1, keepdim=True)).clamp(-1.0, 1.0)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hsrl_agent.encoder import SASRec
+from hsrl_gym.errors import HsrlError
 
 
 class TiedHead(nn.Module):
@@ -216,14 +217,26 @@ class ItemNetwork(nn.Module):
 def take_weights(network: nn.Module, learned: nn.Module) -> None:
     """Give a network the weights of one that learned while the catalog was another.
 
-    Items may have been retired, added behind the last id (`Codebook.with_items`), or come back since. What belongs to
-    the catalog (codes, inputs, centroids) are buffers and stays as it is; the free vector of an item that the other
-    network has no row for is 0.
+    Items may have been retired, added behind the last id (`Codebook.with_items`), or come back since
+    (`Codebook.relist`). What belongs to the catalog (codes, inputs) stays as it is; the free vector of an item that the
+    other network has no row for is 0.
+
+    Raises:
+        HsrlError: if the networks differ in more than the number of items, or their codebooks in more than the codes;
+            nothing is changed then.
     """
-    weights = dict(learned.named_parameters())
-    for name, weight in network.named_parameters():
+    known, own = dict(learned.named_parameters()), dict(network.named_parameters())
+    for name in sorted(known.keys() | own.keys()):
+        shapes = [tuple(weights[name].shape) if name in weights else None for weights in (known, own)]
+        if None in shapes or shapes[0][1:] != shapes[1][1:] or shapes[0][0] > shapes[1][0]:  # type: ignore[index]
+            raise HsrlError(f"got weights {name} of shape {shapes[0]}, expected {shapes[1]}; only items may be added.")
+    tables = dict(learned.named_buffers())
+    for name, table in network.named_buffers():
+        if name.endswith("centroids") and not torch.equal(table, tables[name]):
+            raise HsrlError(f"got a codebook with other centroids ({name}), expected the same: its tokens mean others.")
+    for name, weight in own.items():
         weight.zero_()
-        weight[: len(weights[name])] = weights[name]
+        weight[: len(known[name])] = known[name]
 
 
 def _value_map(width: int, hidden: Sequence[int]) -> nn.Sequential:

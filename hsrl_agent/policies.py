@@ -170,11 +170,7 @@ class SlatePolicy(ActorCriticPolicy):
         return self
 
     def take_over(self, learned: SlatePolicy) -> None:
-        """Go on from what a policy learned while the catalog was another one; see `networks.take_weights`.
-
-        agent = HSRL("HSRLPolicy", env_with_todays_items)
-        agent.policy.take_over(HSRL.load("agent").policy)
-        """
+        """Take what a policy learned while the catalog was another one; see `networks.take_weights`."""
         take_weights(self.network, learned.network)
         if self.keeps_target:
             self.follow(1.0)

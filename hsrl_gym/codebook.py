@@ -143,6 +143,21 @@ class Codebook:
             raise HsrlError("got every item to retire, expected at least one to stay.")
         return replace(self, codes=codes)
 
+    def relist(self, items: ArrayLike) -> Codebook:
+        """Return the codebook with these retired items on sale again, each with the free SID nearest to its vector.
+
+        Raises:
+            HsrlError: for an item that is on sale, or that nobody knows.
+        """
+        wanted = np.atleast_1d(np.asarray(items))
+        known = (wanted >= 1) & (wanted < len(self.codes))
+        if not known.all() or (self.codes[wanted, 0] >= 0).any():
+            raise HsrlError(f"got items {wanted.tolist()[:5]}.. to relist, expected retired items of the catalog.")
+        codes = self.codes.copy()
+        for item in wanted:
+            codes[item] = _walk_to_free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)
+        return replace(self, codes=codes)
+
     def report(self) -> CodebookReport:
         """Return collisions, use of the tokens and what the codes lose."""
         live = self.live_items

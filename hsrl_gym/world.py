@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsrl_gym.bundle import Bundle, UserPool
-from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld, world_of
+from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld, shape_named, world_of
 from hsrl_gym.errors import HsrlError
 
 TRUE_USER = "true"  # beside the names of the learned ones
@@ -21,7 +21,7 @@ _SAME = 0.01  # bundles keep profiles as float16, whose steps are 0.004 near 5; 
 def knows_world(bundle: Bundle) -> bool:
     """Return whether the bundle says which world of the package its log came from."""
     named = _named(bundle)
-    return named is not None and named[0] in WORLDS
+    return named is not None and shape_named(named[0]) is not None
 
 
 def open_world(bundle: Bundle) -> SyntheticWorld:
@@ -31,7 +31,7 @@ def open_world(bundle: Bundle) -> SyntheticWorld:
         HsrlError: if the bundle names none that is known here.
     """
     named = _named(bundle)
-    if named is None or named[0] not in WORLDS:
+    if named is None or shape_named(named[0]) is None:
         found = f"the world {named[0]!r}" if named else bundle.source
         raise HsrlError(
             f"bundle {bundle.name} was made from {found}, expected a SyntheticWorld of the package "

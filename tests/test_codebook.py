@@ -404,3 +404,16 @@ def test_item_inputs_are_features_and_what_else_is_known() -> None:
     np.testing.assert_array_equal(made.item_inputs[:, :3], made.features)
     assert np.square(made.item_inputs[1:, 3:]).mean() == pytest.approx(1.0, rel=1e-4)
     assert not made.item_inputs[0].any()
+
+
+def test_relisted_items_take_the_nearest_free_sid() -> None:
+    """Item 3 would like the SID of item 1 best, which stays where it is."""
+    codebook = by_hand([(0, 0), (0, 1), (1, 1)], features=[0.0, 11.0, 0.4]).without_items([2, 3])
+    again = codebook.relist([3, 2])
+    assert sorted(again.live_items.tolist()) == [1, 2, 3]
+    assert len(np.unique(again.codes[1:], axis=0)) == 3
+    np.testing.assert_array_equal(again.codes[1:], [(0, 0), (1, 1), (0, 1)])
+    np.testing.assert_array_equal(codebook.relist(2).codes[2], codebook.with_items([raw(11.0)]).codes[-1])
+    for items in ([1], [9], [0]):
+        with pytest.raises(HsrlError, match="expected retired items of the catalog"):
+            codebook.relist(items)

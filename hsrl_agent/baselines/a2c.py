@@ -7,22 +7,22 @@ from typing import Any
 from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import VecEnv
 
-from hsrl_agent.from_log import warm_start
+from hsrl_agent.from_log import StartsFromLog
 from hsrl_agent.policies import ItemPolicy
 
 
-class A2CFromLog(A2C):
+class A2CFromLog(StartsFromLog, A2C):
     """A2C that starts from the log as HSRL does, its critic catching up first.
 
     What is left between them: the space they act in, the credit, fresh data seen once, and a critic that knows no more
     than the policy.
 
     Args:
-        warm_start: passes over the logged slates of the bundle's pool, at most, before the first step.
-        sharpness: of the policy that the log gives (see `from_log.cloning_loss`).
-        critic_first: updates in which the critic alone learns; none without a warm start.
+        warm_start, sharpness, critic_first: see `StartsFromLog`.
         settings: those of SB3's A2C.
     """
+
+    policy: ItemPolicy
 
     def __init__(
         self,
@@ -37,22 +37,17 @@ class A2CFromLog(A2C):
         self.warm_start, self.sharpness, self.critic_first = warm_start, sharpness, critic_first
         super().__init__(policy, env, **settings)
 
-    def learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> A2CFromLog:
-        """Start from the log, if nothing was learned yet; then see SB3's `A2C.learn`."""
-        if self.warm_start and self._n_updates == 0:
-            assert self.env is not None
-            assert isinstance(self.policy, ItemPolicy)
-            users = self.env.get_attr("bundle")[0].users["train"]
-            warm_start(self.policy, users, self.warm_start, self.sharpness, self.seed or 0)
-        super().learn(total_timesteps, *args, **kwargs)
-        return self
+    def steps_an_update(self) -> int:
+        """See `StartsFromLog`."""
+        return self.n_steps
 
     def train(self) -> None:
         """Update as A2C does; at first with a gradient for the critic alone."""
-        if self.warm_start and self._n_updates <= self.critic_first:
-            assert isinstance(self.policy, ItemPolicy)
-            self.policy.network.requires_grad_(self._n_updates == self.critic_first)
-            self.policy.critic.requires_grad_(True)
+        if self.warm_start:
+            learns = self.policy.network.bias.weight.requires_grad
+            if self.catches_up() == learns:  # walks the weights at the first and the last of these updates alone
+                self.policy.network.requires_grad_(not learns)
+                self.policy.critic.requires_grad_(True)
         super().train()
 
 

@@ -63,6 +63,14 @@ WORLDS = {
 }
 
 
+def shape_named(name: str) -> WorldConfig | None:
+    """Return the shape of a name: one of `WORLDS`, or "ml1m-1000", which is ml1m with 1,000 items; None for others."""
+    shape, _, n_items = name.partition("-")
+    if name in WORLDS or shape not in WORLDS or not re.fullmatch(r"[1-9]\d{1,6}", n_items):
+        return WORLDS.get(name)
+    return replace(WORLDS[shape], name=name, n_items=int(n_items))
+
+
 # What `SyntheticWorld.write_log` says of itself, and nothing like it.
 _SOURCE = re.compile(r"SyntheticWorld\('([A-Za-z0-9._-]+)', seed=(\d{1,18})\)")
 
@@ -96,9 +104,10 @@ class SyntheticWorld:
             HsrlError: for the name of a shape that is not known.
         """
         if isinstance(config, str):
-            if config not in WORLDS:
+            shape = shape_named(config)
+            if shape is None:
                 raise unknown_name("world", config, WORLDS)
-            config = WORLDS[config]
+            config = shape
         self.config, self.seed = config, seed
         generator = np.random.default_rng(seed)
         centres = generator.normal(size=(config.n_clusters, config.n_latent))

@@ -10,6 +10,7 @@ from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
 from hsrl_agent.credit import click_gains, difference_rewards
 from hsrl_gym.bundle import Bundle
+from hsrl_gym.errors import HsrlError
 
 GAINS = torch.tensor([[0.0, 0.0], [0.5, 2.0], [0.3, 1.0]])  # of the first and the second click
 SPOILER = 7
@@ -49,6 +50,27 @@ def test_what_was_not_clicked_is_worth_nothing() -> None:
     torch.testing.assert_close(difference_rewards(batch([0.0, 0.0]), GAINS, value, 0.5), torch.zeros(1, 2))
 
 
+def test_a_click_too_many_is_blamed_for_who_leaves() -> None:
+    """Under a rule that punishes the second click (-0.1, and -2 of patience), one fewer would have kept the user."""
+    gains = torch.tensor([[0.0, 0.0], [0.5, 2.0], [-0.1, -2.0]])
+    gone = difference_rewards(batch([1.0, 1.0], patience=0.5, terminated=1.0), gains, value, gamma=0.5)
+    stayed = torch.tensor([[0.25, 0.25 - 4.0]])  # V without the spoiler, and without item 3
+    torch.testing.assert_close(gone, -0.1 - 0.5 * stayed)
+    # a session that ended for another reason has ended for all
+    torch.testing.assert_close(
+        difference_rewards(batch([1.0, 1.0], terminated=1.0), gains, value, 0.5), torch.full((1, 2), -0.1)
+    )
+
+
+def test_users_are_not_mixed() -> None:
+    one, other = batch([1.0, 1.0]), batch([1.0, 0.0], patience=9.0)
+    other = other._replace(observations={**other.observations, "history": torch.tensor([[SPOILER, SPOILER, 2]])})
+    both = SlateSamples(*({k: torch.cat([a[k], b[k]]) for k in a} if isinstance(a, dict) else torch.cat([a, b])
+                          if isinstance(a, Tensor) else None for a, b in zip(one, other, strict=True)))  # fmt: skip
+    expected = torch.cat([difference_rewards(each, GAINS, value, 0.5) for each in (one, other)])
+    torch.testing.assert_close(difference_rewards(both, GAINS, value, 0.5), expected)
+
+
 def test_who_has_left_has_no_value() -> None:
     gone = difference_rewards(batch([1.0, 1.0], patience=0.5, terminated=1.0), GAINS, value, gamma=0.5)
     torch.testing.assert_close(gone, torch.tensor([[0.3, 0.3]]))
@@ -81,6 +103,8 @@ def test_gains_are_differences_of_means(buffer: SlateReplayBuffer) -> None:
 def test_gains_that_were_never_seen_are_the_slope(buffer: SlateReplayBuffer) -> None:
     fill(buffer, [[0, 2]], [[0.1, 0.7]])
     torch.testing.assert_close(click_gains(buffer), torch.tensor([[0.0, 0.0], [0.3, 3.0], [0.3, 3.0]]))
+    fill(buffer, [[0, 0], [0, 2]], [[0.1, 0.1], [0.1, 0.7]])  # and one odd row is enough to see it
+    torch.testing.assert_close(click_gains(buffer)[1:], torch.tensor([[0.3, 3.0]] * 2))
     fill(buffer, [[1, 1]], [[0.4, 0.6]])  # all alike: nothing can be said
     torch.testing.assert_close(click_gains(buffer), torch.zeros(3, 2))
 
@@ -94,7 +118,7 @@ def test_the_rules_of_the_session_are_read_off_the_buffer(toy_world: Bundle) -> 
 
 
 def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
-    """What is sampled is what was found when the row was written: 0 without a click, something with one."""
+    """What is sampled with a row is its own: 0 without a click, something with one."""
     env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
     model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
     model.learn(4 * 40)
@@ -102,9 +126,59 @@ def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
     assert sample.credits is not None
     assert (sample.credits[sample.clicks == 0] == 0).all()
     assert (sample.credits[sample.clicks == 1] != 0).all()
-    newest = model.replay_buffer.newest()
-    model.replay_buffer.credit_newest(torch.full((4, 2), 5.0))
-    again = model.replay_buffer.newest()
+    second = model.replay_buffer.vector_step(ago=1)
+    model.replay_buffer.credit(1, torch.full((4, 2), 5.0))
+    again, newest = model.replay_buffer.vector_step(ago=1), model.replay_buffer.vector_step()
     assert again.credits is not None
+    assert newest.credits is not None
     assert (again.credits == 5.0).all()
-    assert torch.equal(again.slates, newest.slates)
+    assert (newest.credits != 5.0).all()
+    assert torch.equal(again.slates, second.slates)
+
+
+def test_the_state_that_a_slate_left_is_the_one_that_came(toy_world: Bundle) -> None:
+    """What the critic is asked of last, nothing taken away, is the next observation; histories are full by then."""
+    env = make_vec_env("HSRL-ML1M-v0", 8, seed=0, bundle=toy_world, initial_patience=1000.0)
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
+    model.learn(8 * 18)
+    stored, asked = model.replay_buffer.vector_step(), []
+
+    def note(observations: dict[str, Tensor], patience: Tensor) -> Tensor:
+        asked.append((observations["history"].view(8, 3, -1), patience.view(8, 3)))
+        return torch.zeros(len(patience))
+
+    difference_rewards(stored, click_gains(model.replay_buffer), note, 0.9)
+    history, patience = asked[0]
+    assert torch.equal(history[:, 2], stored.next_observations["history"].long())
+    assert torch.equal(patience[:, 2], stored.next_patience)
+    clicked = stored.clicks > 0
+    assert clicked.any()
+    for slot in range(2):
+        row = clicked[:, slot]
+        before, after = stored.observations["history"][row], history[row, slot]
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            others = [item for k, item in enumerate(stored.slates[row][index]) if k != slot and clicked[row][index, k]]
+            expected = [*old.tolist(), *[int(item) for item in others]][-len(new) :]
+            assert new.tolist() == expected
+    assert (patience[:, :2][clicked] < patience[:, 2:].expand(-1, 2)[clicked]).all()
+    assert torch.equal(patience[:, :2][~clicked], patience[:, 2:].expand(-1, 2)[~clicked])
+
+
+def test_credits_wait_for_a_critic_that_knows_something(toy_world: Bundle) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=1, critic_first=5, policy_kwargs={"width": 8})
+    model.learn(4 * 5)
+    assert (model.replay_buffer.columns["credit"] == 0).all()
+    model.learn(4, reset_num_timesteps=False)
+    clicked = model.replay_buffer.columns["clicks"][:6] > 0
+    assert clicked[:5].any()
+    assert (model.replay_buffer.columns["credit"][:6][clicked] != 0).all()
+    assert (model.replay_buffer.columns["credit"][:6][~clicked] == 0).all()
+
+
+def test_a_buffer_without_credits_is_refused(toy_world: Bundle) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, credit="item").learn(4)
+    model.credit = "counterfactual"
+    with pytest.raises(HsrlError, match="got a replay buffer without credits, expected one of an agent with credit="):
+        model.learn(4, reset_num_timesteps=False)

@@ -12,8 +12,10 @@ import toy
 from test_hsrl import make, mean_reward
 from torch import Tensor, nn
 
+from hsrl_agent import make_vec_env
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.from_log import LoggedSlates, cloning_loss, fit, warm_start
+from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, cloning_loss, fit, warm_start
+from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle import Bundle, UserPool
 
 OPTIMUM = 0.98 * 1.1 - 0.1
@@ -102,7 +104,7 @@ def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
 
 def test_learn_starts_from_the_log_once(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[UserPool, int, float, int]] = []
-    monkeypatch.setattr("hsrl_agent.hsrl.warm_start", lambda policy, *arguments: calls.append(arguments))
+    monkeypatch.setattr("hsrl_agent.from_log.warm_start", lambda policy, *arguments: calls.append(arguments))
     model = make(toy_world, num_envs=4, seed=5, warm_start=7)
     model.learn(8)
     assert calls == [(toy_world.users["train"], 7, 3.0, 5)]
@@ -110,6 +112,33 @@ def test_learn_starts_from_the_log_once(toy_world: Bundle, monkeypatch: pytest.M
     assert len(calls) == 1
     make(toy_world, num_envs=4, warm_start=0).learn(8)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", ["hsrl", "a2c-log"])
+def test_who_takes_over_what_was_learned_does_not_start_from_the_log(name: str, toy_world: Bundle) -> None:
+    """Nor does the critic, which knows its policy, learn alone at first."""
+    method = METHODS[name]
+    settings = {"warm_start": 1, "critic_first": 2}
+    old, new = (
+        method.make(make_vec_env("HSRL-ML1M-v0", 4, bundle=toy_world, action_mode=method.action_mode), 0, "cpu", chosen)
+        for chosen in (settings, {**settings, "learning_rate": 0.0})
+    )
+    old.learn(4 * 5)
+    new.take_over(old)
+    new.learn(4 * 3)
+    for weight, known in zip(new.policy.network.parameters(), old.policy.network.parameters(), strict=True):
+        assert torch.equal(weight, known)
+
+
+def test_catching_up_is_counted_in_vector_steps(toy_world: Bundle) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 4, bundle=toy_world, action_mode="item")
+    model = METHODS["a2c-log"].make(env, 0, "cpu", {"warm_start": 1, "critic_first": 7, "n_steps": 4})
+    model.learn(4 * 4)
+    assert model.catches_up()
+    assert model.policy.optimizer.param_groups[0]["lr"] == CATCHING_UP_RATE
+    model.learn(4 * 4, reset_num_timesteps=False)
+    assert not model.catches_up()
+    assert model.learn(4 * 4, reset_num_timesteps=False).policy.optimizer.param_groups[0]["lr"] == 1e-3
 
 
 def test_columns(toy_world: Bundle) -> None:

@@ -43,7 +43,7 @@ def mean_reward(model: Any, bundle: Bundle, action_mode: str = "sid", n_users: i
 @pytest.fixture
 def by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> HSRL:
     """An agent whose network says: uniform tokens, V(s) = 1 and 2, V_target(s') = 3 and 5."""
-    model = make(toy_world, likelihood="normalised")
+    model = make(toy_world, likelihood="normalised", credit="item")
     uniform = [torch.full((2, 4), 0.25).log(), torch.tensor([[0.5, 0.5, 0.0, 0.0]] * 2).clamp(min=1e-9).log()]
 
     def plan(observations: dict[str, torch.Tensor], target: bool = False, patience: object = None) -> Plan:
@@ -92,12 +92,14 @@ def test_slate_credit_is_eq_21(by_hand: HSRL) -> None:
 
 def test_item_credit_is_a_part_of_the_advantage_and_the_items_own(by_hand: HSRL) -> None:
     """Of A = 0.2 and -0.3 each of two items has the half; the clicked one is 1/4 above its slate's mean."""
+    by_hand.credit = "item"
     credited = by_hand.item_advantages(torch.tensor([0.2, -0.3]), batch())
     torch.testing.assert_close(credited, torch.tensor([[0.1 + 0.25, 0.1 - 0.25], [-0.15, -0.15]]))
+    by_hand.credit = "counterfactual"
     judged = batch()._replace(credits=torch.tensor([[-0.6, 0.0], [0.2, 0.4]]))
     credited = by_hand.item_advantages(torch.tensor([0.2, -0.3]), judged)
     torch.testing.assert_close(credited, torch.tensor([[0.1 - 0.3, 0.1 + 0.3], [-0.15 - 0.1, -0.15 + 0.1]]))
-    torch.testing.assert_close(by_hand.item_advantages(torch.tensor([5.0, -5.0]), batch()).abs(), torch.ones(2, 2))
+    torch.testing.assert_close(by_hand.item_advantages(torch.tensor([5.0, -5.0]), judged).abs(), torch.ones(2, 2))
 
 
 def test_the_default_likelihood_is_that_of_the_draw(by_hand: HSRL) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog_size import cells_of, main
+from catalog_report import by_size, true
+from catalog_size import main
 from results import read_rows
 
 
@@ -16,14 +17,15 @@ def test_two_catalogs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     call += ["--out", str(tmp_path)]
     assert main(call) == 0
     rows = list(read_rows(tmp_path)[0].values())
-    cells = cells_of(rows)
+    cells = by_size(rows)
     assert {method: {size: len(values) for size, values in found.items()} for method, found in cells.items()} == {
         "random": {50: 2, 80: 2},
         "oracle": {50: 2, 80: 2},
     }
     assert min(cells["oracle"][80]) > max(cells["random"][80])  # the oracle sees what it needs
     table = (tmp_path / "catalog_size.md").read_text()
-    assert "| Total Reward [95%] | 50 items | 80 items |" in table
+    assert "| by the learned user [95%] | 50 items | 80 items |" in table
+    assert min(by_size(rows, true)["oracle"][80]) > max(by_size(rows, true)["random"][80])
     assert (tmp_path / "catalog_size.png").stat().st_size > 5_000
     bundles = {path: path.stat().st_mtime_ns for path in tmp_path.glob("bundles/*/bundle.yaml")}
     capsys.readouterr()
@@ -38,6 +40,7 @@ def test_two_catalogs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--items", "20"], "got --items 20, expected at least 40: slates hold 10."),
         (["--items", "many"], "got --items 'many', expected whole numbers"),
         (["--methods", "hslr"], "unknown method 'hslr'; did you mean hsrl"),
+        (["--jobs", "0"], "got --jobs 0, expected a whole number of at least 1."),
         (["--steps", "0"], "got --steps 0, expected a whole number of at least 1."),
     ],
 )
