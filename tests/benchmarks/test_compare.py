@@ -188,7 +188,7 @@ def test_ctrl_c_keeps_what_is_finished(arguments: list[str], folder: Path, tmp_p
         "--agent=agents_of_mine:Endless",
         "--seeds=0",
         "--jobs=1",
-        "--steps=128",
+        "--steps=32",
         f"--out={tmp_path}",
     ]
     command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), *arguments, *changes]

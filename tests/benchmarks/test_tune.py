@@ -124,11 +124,11 @@ def test_finds_what_is_better_and_writes_it_down(
         record = record_of(configs, method)
         assert len(record["trials"]) == 8
         first, best = record["trials"][0], max(record["trials"], key=lambda trial: trial["total_reward"])
-        assert first["settings"]["learning_rate"] == {"a2c": 1e-3, "hsrl": 2e-4}[method]
+        assert first["settings"]["learning_rate"] == {"a2c": 1e-3, "hsrl": 5e-4}[method]
         assert first["by_seed"][101] - first["by_seed"][100] == pytest.approx(0.1)
         assert first["total_reward"] == pytest.approx(sum(first["by_seed"].values()) / 2)
         assert record["total_reward"] == {"chosen": best["total_reward"], "before": first["total_reward"]}
-        assert best["total_reward"] > first["total_reward"]
+        assert best["total_reward"] >= first["total_reward"] + (method == "a2c") * 0.1  # hsrl has the best as it is
         assert (record["simulator"], record["steps"], record["seeds"]) == ("train", 64, [100, 101])
         assert record["command"].startswith(f"python benchmarks/tune.py --env={ENV}")
         settings = read_settings(configs / "methods.yaml")[method][ENV]
@@ -145,7 +145,7 @@ def test_what_the_method_has_wins_if_nothing_beats_it(call: list[str], slots: ty
 
     slots.objective = staticmethod(spoilt)
     assert tune.main([*call, "--methods=hsrl"]) == 0
-    assert record_of(configs, "hsrl")["chosen"] == {"trial": 0, "learning_rate": 2e-4, "batch_size": 256}
+    assert record_of(configs, "hsrl")["chosen"] == {"trial": 0, "learning_rate": 5e-4, "batch_size": 256}
 
 
 def test_goes_on_as_if_never_interrupted(call: list[str], slots: type[FakeSlot], configs: Path, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_what_the_method_has_is_tried_first_even_after_an_interruption(
     slots.interrupt_after, slots.seen = 10_000, []
     assert tune.main([*call, "--methods=hsrl", "--jobs=1", "--trials=3"]) == 0
     assert len(slots.seen) == 6
-    assert record_of(configs, "hsrl")["trials"][0]["settings"] == {"learning_rate": 2e-4, "batch_size": 256}
+    assert record_of(configs, "hsrl")["trials"][0]["settings"] == {"learning_rate": 5e-4, "batch_size": 256}
 
 
 def test_other_steps_are_another_study(call: list[str], slots: type[FakeSlot]) -> None:
