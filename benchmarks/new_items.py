@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compare import make_console, say
+from compare import INTERRUPTED, make_console, say
 from configuration import read_settings, settings_for
 from hsrl_agent.baselines import Supervised
 from hsrl_agent.methods import Agent, find_method
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("new_items.py: interrupted; finished runs are kept, the same command goes on from here.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -163,9 +163,8 @@ def run(trial: Trial) -> Row:
     book = whole_bundle.codebook
     live = book.live_items
     new = np.sort(np.random.default_rng(trial.seed).choice(live, len(live) * trial.percent_new // 100, replace=False))
-    guessed = book.features[new] if book.to_vector is None else book.features[new] @ book.to_vector
     vectors = book.vectors.copy()
-    vectors[new] = guessed
+    vectors[new] = book.guess_vectors(book.features[new])
     before = replace(book.without_items(new), vectors=vectors)
     smaller, larger = (replace(whole_bundle, codebook=each) for each in (before, before.relist(new)))
     learned, all_along = (learn(trial, bundle) for bundle in (smaller, whole_bundle))

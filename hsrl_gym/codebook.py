@@ -122,7 +122,7 @@ class Codebook:
         if added.shape[1] != len(self.mean) or not np.isfinite(added).all():
             raise HsrlError(f"got item features of shape {added.shape}, expected (M, {len(self.mean)}), all finite.")
         features = ((added - self.mean) / self.scale).astype(np.float32)
-        vectors = features if self.to_vector is None else features @ self.to_vector
+        vectors = self.guess_vectors(features)
         codes = self.codes
         for vector in vectors:
             codes = np.vstack([codes, _walk_to_free_sid(vector, codes[codes[:, 0] >= 0], self.centroids)])
@@ -133,6 +133,10 @@ class Codebook:
             vectors=np.vstack([self.vectors, vectors]),
             priority=np.append(self.priority, np.full(len(vectors), priority, dtype=np.float32)),
         )
+
+    def guess_vectors(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the vectors (M, D) that items with standardized features (M, F) would have, as far as these tell."""
+        return features if self.to_vector is None else features @ self.to_vector
 
     def without_items(self, items: ArrayLike) -> Codebook:
         """Return the codebook with these items retired: their SIDs are free again, ids stay as they are."""
