@@ -37,22 +37,22 @@ def difference_rewards(batch: SlateSamples, gains: Tensor, value: Value, gamma: 
         value: V.
         gamma: discount.
     """
-    n_users, n_slots = batch.clicks.shape
-    # Each transition K + 1 times: without the click of slot 0, 1, .., and as it was.
-    kept = 1.0 - functional.one_hot(torch.arange(n_slots + 1, device=gains.device), n_slots + 1)[:, :n_slots]
-    clicks = (batch.clicks.unsqueeze(1) * kept).flatten(0, 1)  # (B (K + 1), K)
-    slates, profile, history = (
-        x.repeat_interleave(n_slots + 1, 0)
-        for x in (batch.slates, batch.next_observations["profile"], batch.observations["history"].long())
-    )
-    lost = (gains[batch.clicks.sum(1).long()].unsqueeze(1) * batch.clicks.unsqueeze(2)).unbind(2)  # two of (B, K)
-    patience = batch.next_patience.unsqueeze(1) - functional.pad(lost[1], (0, 1))  # (B, K + 1)
-    after = {"profile": profile, "history": append_clicked(history, slates, clicks)}
+    n_users = len(batch.clicks)
+    users, slots = batch.clicks.nonzero(as_tuple=True)  # of C clicks
+    # Each transition as it was, then once without each of its clicks: B + C states.
+    row = torch.cat([torch.arange(n_users, device=users.device), users])
+    clicks, patience = batch.clicks[row], batch.next_patience[row]
+    clicks[n_users:].scatter_(1, slots.unsqueeze(1), 0.0)
+    reward_lost, patience_lost = gains[batch.clicks.sum(1).long()[users]].unbind(1)  # (C,)
+    patience[n_users:] -= patience_lost
+    history = append_clicked(batch.observations["history"].long()[row], batch.slates[row], clicks)
+    after = {"profile": batch.next_observations["profile"][row], "history": history}
     # One click fewer may have kept a user who left, or lost one who stayed; a session that ended otherwise has ended.
     ended = (batch.terminated > 0) & (batch.next_patience >= LEAVES_BELOW)
-    stays = (patience >= LEAVES_BELOW) & ~ended.unsqueeze(1)
-    values = value(after, patience.flatten()).view(n_users, n_slots + 1) * stays
-    return lost[0] + gamma * (values[:, -1:] - values[:, :-1]) * batch.clicks
+    stays = (patience >= LEAVES_BELOW) & ~ended[row]
+    as_it_was, without = (value(after, patience) * stays).split([n_users, len(users)])
+    worth = reward_lost + gamma * (as_it_was[users] - without)
+    return torch.zeros_like(batch.clicks).index_put((users, slots), worth)
 
 
 def click_gains(buffer: SlateReplayBuffer) -> Tensor:

@@ -136,32 +136,29 @@ def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
     assert torch.equal(again.slates, second.slates)
 
 
-def test_the_state_that_a_slate_left_is_the_one_that_came(toy_world: Bundle) -> None:
-    """What the critic is asked of last, nothing taken away, is the next observation; histories are full by then."""
+def test_the_states_that_the_critic_is_asked_of(toy_world: Bundle) -> None:
+    """The next observations as they came, then each click's without it; histories are full by then."""
     env = make_vec_env("HSRL-ML1M-v0", 8, seed=0, bundle=toy_world, initial_patience=1000.0)
     model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
     model.learn(8 * 18)
     stored, asked = model.replay_buffer.vector_step(), []
 
     def note(observations: dict[str, Tensor], patience: Tensor) -> Tensor:
-        asked.append((observations["history"].view(8, 3, -1), patience.view(8, 3)))
+        asked.append((observations["history"], patience))
         return torch.zeros(len(patience))
 
     difference_rewards(stored, click_gains(model.replay_buffer), note, 0.9)
-    history, patience = asked[0]
-    assert torch.equal(history[:, 2], stored.next_observations["history"].long())
-    assert torch.equal(patience[:, 2], stored.next_patience)
-    clicked = stored.clicks > 0
-    assert clicked.any()
-    for slot in range(2):
-        row = clicked[:, slot]
-        before, after = stored.observations["history"][row], history[row, slot]
-        for index, (old, new) in enumerate(zip(before, after, strict=True)):
-            others = [item for k, item in enumerate(stored.slates[row][index]) if k != slot and clicked[row][index, k]]
-            expected = [*old.tolist(), *[int(item) for item in others]][-len(new) :]
-            assert new.tolist() == expected
-    assert (patience[:, :2][clicked] < patience[:, 2:].expand(-1, 2)[clicked]).all()
-    assert torch.equal(patience[:, :2][~clicked], patience[:, 2:].expand(-1, 2)[~clicked])
+    (history, patience), clicked = asked[0], stored.clicks.nonzero().tolist()
+    assert clicked
+    assert len(history) == len(patience) == 8 + len(clicked)
+    assert torch.equal(history[:8], stored.next_observations["history"].long())
+    assert torch.equal(patience[:8], stored.next_patience)
+    for (user, slot), new, left in zip(clicked, history[8:], patience[8:], strict=True):
+        shown = stored.slates[user].tolist()
+        others = [shown[k] for who, k in clicked if who == user and k != slot]
+        expected = [*stored.observations["history"][user].tolist(), *others][-len(new) :]
+        assert new.tolist() == expected
+        assert left < stored.next_patience[user]
 
 
 def test_credits_wait_for_a_critic_that_knows_something(toy_world: Bundle) -> None:
