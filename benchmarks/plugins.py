@@ -35,6 +35,7 @@ _TAKES_SETTINGS: dict[str, type] = {
     "hac": HAC,
     "ppo": PPO,
     "hsrl": HSRL,
+    "hsrl-scratch": HSRL,
     "hsrl-paper": HSRL,
 }
 _GIVEN = {"policy", "env", "seed", "device", "_init_setup_model"}  # by the runner, not by settings

@@ -33,6 +33,7 @@ LABELS = {
     "hac": "HAC",
     "ppo": "PPO (HSRLPolicy)",
     "hsrl-paper": "HSRL (paper's form)",
+    "hsrl-scratch": "HSRL (from scratch)",
     "hsrl": "HSRL",
 }
 REFERENCE = "hsrl"  # what the other methods are paired with

@@ -69,6 +69,12 @@ METHODS: dict[str, Method] = {
         "item", lambda env, seed, device, settings: HAC("HACPolicy", env, seed=seed, device=device, **settings)
     ),
     "ppo": Method("sid", lambda env, seed, device, settings: make_ppo(env, seed, device, **settings)),
+    "hsrl-scratch": Method(  # as A2C without a warm start is to A2C with one
+        "sid",
+        lambda env, seed, device, settings: HSRL(
+            "HSRLPolicy", env, seed=seed, device=device, **{"warm_start": 0, **settings}
+        ),
+    ),
     "hsrl": Method(
         "sid", lambda env, seed, device, settings: HSRL("HSRLPolicy", env, seed=seed, device=device, **settings)
     ),

@@ -98,3 +98,10 @@ def test_the_critic_of_a2c_catches_up_alone_after_a_warm_start(toy_world: Bundle
         after = model.policy.network.named_parameters()
         moved_by_update.append({name.split(".")[0] for name, weight in after if not weight.equal(before[name])})
     assert moved_by_update == [{"value"}, {"encoder", "target", "bias", "value"}]
+
+
+def test_from_scratch_is_without_the_log(toy_world: Bundle) -> None:
+    made = {name: METHODS[name].make(env_of(toy_world, "sid", n=4), 0, "cpu", {}) for name in ("hsrl", "hsrl-scratch")}
+    assert made["hsrl"].warm_start > 0
+    assert made["hsrl-scratch"].warm_start == 0
+    assert not made["hsrl-scratch"].catches_up()

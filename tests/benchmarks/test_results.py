@@ -185,10 +185,10 @@ def test_terminal_shows_the_true_user_and_the_chance(width: int) -> None:
 
 
 def test_order_and_names_of_methods() -> None:
-    methods = ["my.agents:Mine", "hsrl", "hsrl-paper", "a2c", "sl", "popularity", "random"]
-    ordered = ["random", "popularity", "sl", "a2c", "hsrl-paper", "hsrl", "my.agents:Mine"]
+    methods = ["my.agents:Mine", "hsrl", "hsrl-paper", "hsrl-scratch", "a2c", "sl", "popularity", "random"]
+    ordered = ["random", "popularity", "sl", "a2c", "hsrl-paper", "hsrl-scratch", "hsrl", "my.agents:Mine"]
     assert sort_methods(methods) == ordered
-    names = ["Random", "Popularity", "SL", "A2C", "HSRL (paper's form)", "HSRL", "Mine"]
+    names = ["Random", "Popularity", "SL", "A2C", "HSRL (paper's form)", "HSRL (from scratch)", "HSRL", "Mine"]
     assert [label(method) for method in ordered] == names
 
 
