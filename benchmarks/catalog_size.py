@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catalog_report import WHAT
-from compare import INTERRUPTED, compare
+from compare import compare
 from configuration import read_settings, settings_for
 from hsrl_gym.build import build_bundle
 from hsrl_gym.bundle import save_bundle
@@ -23,6 +23,7 @@ from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld
 from hsrl_gym.errors import HsrlError
 from plan import Parser, Plan, checked_methods, listed, n_cores, whole, whole_number
 from spec import RunSpec
+from terminal import run_command
 
 ENV, SHAPE = "HSRL-ML1M-v0", "ml1m"
 METHODS = ("oracle", "sl", "a2c", "a2c-log", "hac", "hsrl")
@@ -31,14 +32,7 @@ SIZES = (300, 1_000, 3_000, 10_000)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 if a run failed; 2, after one line, for a call that cannot be run; 130 if interrupted."""
-    try:
-        return compare(make_plan(parser().parse_args(arguments)))
-    except (HsrlError, OSError) as error:
-        print(f"catalog_size.py: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("catalog_size.py: interrupted; what is finished is kept, the same command goes on.", file=sys.stderr)
-        return INTERRUPTED
+    return run_command("catalog_size.py", lambda: compare(make_plan(parser().parse_args(arguments))))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,29 +15,24 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from terminal import INTERRUPTED, make_console, run_command, say
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from plan import Plan
     from results import Row
 
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 if a run failed; 2, after one line, for a call that cannot be run; 130 if interrupted."""
-    try:
-        from hsrl_gym.errors import HsrlError
+
+    def work() -> int:
         from plan import make_plan
 
-        try:
-            return compare(make_plan(arguments))
-        except (HsrlError, OSError) as error:
-            print(f"compare.py: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
-    except KeyboardInterrupt:
-        print("compare.py: interrupted; finished runs are kept, the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+        return compare(make_plan(arguments))
+
+    return run_command("compare.py", work)
 
 
 def compare(plan: Plan) -> int:
@@ -112,21 +107,6 @@ def interrupted(plan: Plan, keys: Sequence[str]) -> int:
         file=sys.stderr,
     )
     return INTERRUPTED
-
-
-def make_console() -> Console:
-    """Return the terminal, or a log that is wide enough for the tables."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 120), no_color=True)
-    return console
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line as it is."""
-    console.print(text, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

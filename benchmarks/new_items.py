@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compare import INTERRUPTED, make_console, say
 from configuration import read_settings, settings_for
 from hsrl_agent.baselines import Supervised
 from hsrl_agent.methods import Agent, find_method
@@ -42,6 +41,7 @@ from report import markdown_table
 from results import Row, interval, label, sort_methods, write_text
 from scoring import evaluate
 from spec import EVAL_SEEDS, MAX_SEED, SEED_STRIDE, bundle_digest, bundle_folder
+from terminal import make_console, run_command, say
 
 ENV = "HSRL-ML1M-v0"
 ABLE = ("oracle", "sl", "a2c", "a2c-log", "hac", "hsrl")  # which can be given another catalog
@@ -75,28 +75,25 @@ class Trial:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 2, after one line, for a call that cannot be run; 130 if interrupted."""
+    return run_command("new_items.py", lambda: compare_catalogs(parser().parse_args(arguments)))
+
+
+def compare_catalogs(options: argparse.Namespace) -> int:
+    """Do the runs that are not finished yet, then write and print the table."""
     console = make_console()
-    try:
-        options = parser().parse_args(arguments)
-        trials, jobs = make_trials(options)
-        todo = [trial for trial in trials if not trial.path(options.out).is_file()]
-        say(console, f"{len(trials)} runs: {len(todo)} to do.")
-        for done, (trial, row) in enumerate(run_all(todo, jobs), 1):
-            write_text(trial.path(options.out), json.dumps(row, indent=1, allow_nan=False) + "\n")
-            scores = ", ".join(f"{COLUMNS[name]} {row[name]:.2f}" for name in COLUMNS)
-            say(console, f"[{done}/{len(todo)}] {trial.method} seed {trial.seed}: {scores}")
-        rows = [json.loads(trial.path(options.out).read_text(encoding="utf-8")) for trial in trials]
-        text = table(rows)
-        write_text(options.out / "new_items.md", text)
-        say(console, text)
-        say(console, f"written: {options.out / 'new_items.md'}")
-        return 0
-    except (HsrlError, OSError) as error:
-        print(f"new_items.py: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("new_items.py: interrupted; finished runs are kept, the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+    trials, jobs = make_trials(options)
+    todo = [trial for trial in trials if not trial.path(options.out).is_file()]
+    say(console, f"{len(trials)} runs: {len(todo)} to do.")
+    for done, (trial, row) in enumerate(run_all(todo, jobs), 1):
+        write_text(trial.path(options.out), json.dumps(row, indent=1, allow_nan=False) + "\n")
+        scores = ", ".join(f"{COLUMNS[name]} {row[name]:.2f}" for name in COLUMNS)
+        say(console, f"[{done}/{len(todo)}] {trial.method} seed {trial.seed}: {scores}")
+    rows = [json.loads(trial.path(options.out).read_text(encoding="utf-8")) for trial in trials]
+    text = table(rows)
+    write_text(options.out / "new_items.md", text)
+    say(console, text)
+    say(console, f"written: {options.out / 'new_items.md'}")
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from terminal import INTERRUPTED, make_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -129,7 +131,6 @@ def _best(results: Sequence[Result]) -> Result:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 after a measurement that failed; 130 if interrupted."""
     call = parse(arguments)
-    from compare import INTERRUPTED, make_console
     from throughput_report import print_growth, print_measurements, print_profiles, write
 
     console = make_console()

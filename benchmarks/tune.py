@@ -16,6 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terminal import make_console, run_command, say
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,29 +28,21 @@ if TYPE_CHECKING:
 
     Running = dict[Future[Outcome], tuple[TrialSlot, MethodStudy, RunSpec]]
 
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 if no trial of a method came through; 2, after one line, for a wrong call; 130 if interrupted."""
-    try:
-        from hsrl_gym.errors import HsrlError
+
+    def work() -> int:
         from tune_plan import make_tune_plan
         from tune_record import command_line
 
-        try:
-            return tune(make_tune_plan(arguments), command_line(arguments))
-        except (HsrlError, OSError) as error:
-            print(f"tune.py: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
-    except KeyboardInterrupt:
-        print("tune.py: interrupted; finished trials are kept, the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+        return tune(make_tune_plan(arguments), command_line(arguments))
+
+    return run_command("tune.py", work)
 
 
 def tune(plan: TunePlan, arguments: Sequence[str]) -> int:
     """Do the trials that are not done yet, and write what they came to."""
-    from compare import make_console, say
     from tune_study import MethodStudy, open_storage
 
     console = make_console()
@@ -71,8 +65,6 @@ def tune(plan: TunePlan, arguments: Sequence[str]) -> int:
 
 def announce(console: Console, plan: TunePlan) -> None:
     """Say what would be tried."""
-    from compare import say
-
     spec = plan.methods[0].specs[0]
     n_seeds = len(plan.methods[0].specs)
     say(
@@ -138,8 +130,6 @@ def outcome_of(future: Future[Outcome], slot: TrialSlot, spec: RunSpec) -> Outco
 
 def say_trial(console: Console, study: MethodStudy, trial: Trial) -> None:
     """Print a line about a trial: which, what it brought, with what."""
-    from compare import say
-
     best = study.best()
     values = ", ".join(f"{value:.2f}" for value in trial.values.values())
     result = f"FAILED: {trial.message}" if trial.value is None else f"Total Reward {trial.value:.2f} ({values})"
@@ -151,7 +141,6 @@ def say_trial(console: Console, study: MethodStudy, trial: Trial) -> None:
 
 def conclude(console: Console, study: MethodStudy, configs: Path, arguments: Sequence[str]) -> int:
     """Write and say what a study came to; return 0, or 1 if none of its trials came through."""
-    from compare import say
     from configuration import METHODS_FILE
     from tune_record import write_choice, write_record
 
