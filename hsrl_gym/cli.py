@@ -115,7 +115,8 @@ def _load(options: argparse.Namespace) -> Any:
         return SyntheticWorld(options.shape, options.seed).write_log(options.slates)
     folder = options.logs
     if folder is None:
-        from hsrl_gym.data.fetch import DATASETS, cache_folder
+        from hsrl_gym.data.fetch import cache_folder
+        from hsrl_gym.data.sources import DATASETS
 
         folder = cache_folder() / options.format
         if options.format not in DATASETS or not folder.exists():

