@@ -1,0 +1,50 @@
+"""A world where what is clicked most spoils what follows, which only credit for what clicks leave behind sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import toy
+from torch import Tensor, nn
+
+from hsrl_agent import HSRL, make_vec_env
+from hsrl_gym.bundle import Bundle
+from hsrl_gym.core import Respond, by_profile
+
+SWEET, WHOLESOME = (2, 7), toy.LIKED  # clicked with probability 0.98 and 0.80
+
+
+class SpoiltUser(nn.Module):
+    """Hardly clicks on anything while one of the sweet items is in the history."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        logits = torch.full((toy.N_ITEMS + 1,), -4.0)
+        logits[list(SWEET)], logits[list(WHOLESOME)] = 4.0, 1.4
+        self.register_buffer("logits", logits)
+        self.register_buffer("is_sweet", torch.isin(torch.arange(toy.N_ITEMS + 1), torch.tensor(SWEET)))
+
+    def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        """Return click logits (B, K)."""
+        return self.logits[slate] - 6.0 * self.is_sweet[history.long()].any(1, keepdim=True)
+
+    def prepared(self, profiles: Tensor) -> Respond:
+        """Return how the users of a pool respond."""
+        return by_profile(self, profiles)
+
+
+@pytest.mark.parametrize(("credit", "expected"), [("counterfactual", WHOLESOME), ("item", SWEET)])
+def test_what_is_shown_first(credit: str, expected: tuple[int, int], toy_world: Bundle) -> None:
+    """The wholesome pair brings 10.8 a session, the sweet one 1.2."""
+    user = SpoiltUser()
+    bundle = replace(toy_world, simulators={"train": user, "eval": user})  # type: ignore[dict-item]
+    env = make_vec_env("HSRL-ML1M-v0", 16, seed=0, bundle=bundle)
+    network = {"width": 16, "n_heads": 2, "n_layers": 1, "critic_hidden": (32,)}
+    settings = {"learning_rate": 3e-3, "entropy_weight": 0.05, "batch_size": 64, "warm_start": 0}
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", credit=credit, policy_kwargs=network, **settings)
+    model.learn(16 * 250)
+    actions, _ = model.predict(env.reset(), deterministic=True)
+    shown = model.policy.to_items(torch.as_tensor(actions)).sort(1).values
+    assert (shown == torch.tensor(sorted(expected))).all()
