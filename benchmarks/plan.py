@@ -26,7 +26,7 @@ STUDIED_IN = "HSRL-RL4RS-v0"  # Figure 6
 # How long a user-step takes, compared with HSRL's; those that do not learn online take as long as so many steps.
 _COST_A_STEP = {
     "hsrl": 1.0,
-    "hsrl-scratch": 0.8,
+    "hsrl-scratch": 0.6,
     "hsrl-paper": 0.2,
     "a2c": 0.15,
     "a2c-log": 0.45,

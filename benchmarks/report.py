@@ -50,7 +50,7 @@ CHANCE_NOTE = (
 )
 PAPER_NOTE = (
     "The paper's figures (its Table 2) were measured on its own data and user model; they stand beside ours for "
-    "orientation. It has one HSRL, which stands beside both forms of ours."
+    "orientation. It has one HSRL, which stands beside two of ours."
 )
 
 

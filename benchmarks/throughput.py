@@ -153,8 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"throughput.py: interrupted; what was measured is in {call.out}.", file=sys.stderr)
         return INTERRUPTED
-    except RuntimeError as error:
-        print(f"throughput.py: a measurement failed: {error}", file=sys.stderr)
+    except (RuntimeError, OSError) as error:
+        print(f"throughput.py: a measurement failed: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     for path in write(found, call.out):
         console.print(f"written: {path}", soft_wrap=True)

@@ -1,6 +1,6 @@
 """Credit for each item of a slate: what its click changed, by the critic's own account.
 
-Letters: B transitions, M rows of the buffer, K slate size, H history length.
+Letters: B transitions, C clicks in them, M rows of the buffer, K slate size.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def difference_rewards(batch: SlateSamples, gains: Tensor, value: Value, gamma: 
         gamma: discount.
     """
     n_users = len(batch.clicks)
+    # On a GPU this waits, once a vector step, for what came from the host just before.
     users, slots = batch.clicks.nonzero(as_tuple=True)  # of C clicks
     # Each transition as it was, then once without each of its clicks: B + C states.
     row = torch.cat([torch.arange(n_users, device=users.device), users])

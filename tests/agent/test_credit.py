@@ -138,10 +138,12 @@ def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
 
 def test_the_states_that_the_critic_is_asked_of(toy_world: Bundle) -> None:
     """The next observations as they came, then each click's without it; histories are full by then."""
-    env = make_vec_env("HSRL-ML1M-v0", 8, seed=0, bundle=toy_world, initial_patience=1000.0)
+    env = make_vec_env("HSRL-ML1M-v0", 32, seed=0, bundle=toy_world, initial_patience=1000.0)
     model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
-    model.learn(8 * 18)
-    stored, asked = model.replay_buffer.vector_step(), []
+    model.learn(32 * 18)
+    steps = [model.replay_buffer.vector_step(ago) for ago in range(12)]
+    stored = next(step for step in steps if (step.clicks.sum(1) == 2).any())
+    before, asked = (stored.clicks.clone(), stored.next_patience.clone()), []
 
     def note(observations: dict[str, Tensor], patience: Tensor) -> Tensor:
         asked.append((observations["history"], patience))
@@ -150,15 +152,17 @@ def test_the_states_that_the_critic_is_asked_of(toy_world: Bundle) -> None:
     difference_rewards(stored, click_gains(model.replay_buffer), note, 0.9)
     (history, patience), clicked = asked[0], stored.clicks.nonzero().tolist()
     assert clicked
-    assert len(history) == len(patience) == 8 + len(clicked)
-    assert torch.equal(history[:8], stored.next_observations["history"].long())
-    assert torch.equal(patience[:8], stored.next_patience)
-    for (user, slot), new, left in zip(clicked, history[8:], patience[8:], strict=True):
+    assert len(history) == len(patience) == 32 + len(clicked)
+    assert torch.equal(history[:32], stored.next_observations["history"].long())
+    assert torch.equal(patience[:32], stored.next_patience)
+    for (user, slot), new, left in zip(clicked, history[32:], patience[32:], strict=True):
         shown = stored.slates[user].tolist()
         others = [shown[k] for who, k in clicked if who == user and k != slot]
         expected = [*stored.observations["history"][user].tolist(), *others][-len(new) :]
         assert new.tolist() == expected
-        assert left < stored.next_patience[user]
+        torch.testing.assert_close(left, stored.next_patience[user] - 1.1)  # what a click is worth, see above
+    assert torch.equal(stored.clicks, before[0])
+    assert torch.equal(stored.next_patience, before[1])
 
 
 def test_credits_wait_for_a_critic_that_knows_something(toy_world: Bundle) -> None:

@@ -1,4 +1,4 @@
-"""A world where what is clicked most spoils what follows, which only credit for what clicks leave behind sees."""
+"""A world where what is clicked most spoils what follows: credit for what a click leaves behind sees through it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class SpoiltUser(nn.Module):
         return by_profile(self, profiles)
 
 
-@pytest.mark.parametrize(("credit", "expected"), [("counterfactual", WHOLESOME), ("item", SWEET)])
-def test_what_is_shown_first(credit: str, expected: tuple[int, int], toy_world: Bundle) -> None:
-    """The wholesome pair brings 10.8 a session, the sweet one 1.2."""
+@pytest.mark.parametrize(("credit", "finds_it"), [("counterfactual", True), ("item", False)])
+def test_what_is_shown_first(credit: str, finds_it: bool, toy_world: Bundle) -> None:
+    """The wholesome pair brings 10.8 a session, the sweet one 1.2; credit by clicks is for the sweet one."""
     user = SpoiltUser()
     bundle = replace(toy_world, simulators={"train": user, "eval": user})  # type: ignore[dict-item]
     env = make_vec_env("HSRL-ML1M-v0", 16, seed=0, bundle=bundle)
@@ -47,4 +47,4 @@ def test_what_is_shown_first(credit: str, expected: tuple[int, int], toy_world: 
     model.learn(16 * 250)
     actions, _ = model.predict(env.reset(), deterministic=True)
     shown = model.policy.to_items(torch.as_tensor(actions)).sort(1).values
-    assert (shown == torch.tensor(sorted(expected))).all()
+    assert bool((shown == torch.tensor(sorted(WHOLESOME))).all()) is finds_it
