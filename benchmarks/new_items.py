@@ -42,6 +42,7 @@ from results import Row, interval, label, sort_methods, write_text
 from scoring import evaluate
 from spec import EVAL_SEEDS, MAX_SEED, SEED_STRIDE, bundle_digest, bundle_folder
 from terminal import make_console, run_command, say
+from workers import at_most_threads
 
 ENV = "HSRL-ML1M-v0"
 ABLE = ("oracle", "sl", "a2c", "a2c-log", "hac", "hsrl")  # which can be given another catalog
@@ -144,7 +145,7 @@ def run_all(trials: Sequence[Trial], jobs: int) -> Any:
     if not trials:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (max(1, n_cores() // jobs),)) as pool:
+    with ProcessPoolExecutor(jobs, context, at_most_threads, (max(1, n_cores() // jobs),)) as pool:
         running = {pool.submit(run, trial): trial for trial in trials}
         try:
             for future in as_completed(running):

@@ -153,13 +153,18 @@ _out = Path()
 def _start_worker(reports: Connection, out: Path, threads: int) -> None:
     """Prepare a process."""
     global _reports, _out
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, but not on Windows
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    torch.set_num_threads(min(threads, torch.get_num_threads()))  # OMP_NUM_THREADS may ask for fewer
+    at_most_threads(threads)
     warnings.filterwarnings("ignore", "You are trying to run A2C on the GPU", UserWarning)
     _reports, _out = reports, out
+
+
+def at_most_threads(threads: int) -> None:
+    """Let torch have so many threads in this process, or fewer where OMP_NUM_THREADS asks for that."""
+    import torch
+
+    torch.set_num_threads(min(threads, torch.get_num_threads()))
 
 
 def _leave_with_parent() -> None:
