@@ -19,7 +19,7 @@ _NO_PRESETS = (METHODS_FILE.name, STUDIES_FILE.name)
 _PRESET_KEYS = ("envs", "seeds", "steps", "checkpoints", "episodes", "n_envs")
 _NEEDED = ("envs", "seeds", "steps", "checkpoints", "episodes")
 
-Settings = dict[str, dict[str, dict[str, Any]]]  # method -> "default" or environment -> keyword -> value
+Settings = dict[str, dict[str, dict[str, Any]]]  # method -> "default" or section_name(..) -> keyword -> value
 
 
 def preset_names() -> list[str]:
@@ -65,7 +65,7 @@ def read_settings(path: Path = METHODS_FILE) -> Settings:
         for section, settings in mapping(where, sections).items():
             try:
                 if section != "default":
-                    find_env(section)
+                    find_env(section.partition("/")[0])
                 _check_values(f"{where}, {section}", settings)
                 check_settings(method, settings)
             except HsrlError as error:
@@ -74,10 +74,16 @@ def read_settings(path: Path = METHODS_FILE) -> Settings:
     return methods
 
 
-def settings_for(settings: Settings, method: str, env: str) -> dict[str, Any]:
-    """Return the keyword arguments of a method in an environment."""
+def section_name(env: str, bundle: str | Path | None) -> str:
+    """Return what an environment's settings stand under, on a bundle of one's own: ENV, or ENV/NAME of its folder."""
+    return env if bundle is None else f"{env}/{Path(bundle).resolve().name}"
+
+
+def settings_for(settings: Settings, method: str, env: str, bundle: str | Path | None = None) -> dict[str, Any]:
+    """Return the keyword arguments of a method in an environment; what was chosen on the very bundle goes first."""
     sections = settings.get(method, {})
-    return {**sections.get("default", {}), **sections.get(env, {})}
+    names = dict.fromkeys(["default", env, section_name(env, bundle)])
+    return {name: value for section in names for name, value in sections.get(section, {}).items()}
 
 
 def load_yaml(path: Path) -> Any:

@@ -3,7 +3,8 @@
     python benchmarks/tune.py --env HSRL-RL4RS-v0 --methods a2c,hsrl --trials 12 --steps 12800 --jobs 2
 
 The first trial of a method is what it has now, so that what is chosen was never worse there. What is chosen is written
-to configs/methods.yaml, how it was found to configs/tuned/ENV-METHOD.yaml. The same command goes on where it stopped.
+to configs/methods.yaml (under ENV, with --bundle under ENV/NAME of its folder), how it was found to
+configs/tuned/ENV-METHOD.yaml (ENV-NAME-METHOD.yaml). The same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -152,8 +153,8 @@ def conclude(console: Console, study: MethodStudy, configs: Path, arguments: Seq
     before = "failed" if first.value is None else f"{first.value:.2f}"
     say(console, f"{study.method}: trial {best.number + 1} has {best.value:.2f}, as it was {before}; written: {path}")
     methods = configs / METHODS_FILE.name
-    if write_choice(methods, study.method, study.env, best.settings):
-        say(console, f"{study.method}: written to {methods}, {study.env}")
+    if write_choice(methods, study.method, study.section, best.settings):
+        say(console, f"{study.method}: written to {methods}, {study.section}")
     return 0
 
 

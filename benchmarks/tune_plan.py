@@ -97,7 +97,7 @@ def make_tune_plan(arguments: Sequence[str] | None = None) -> TunePlan:
     for method in dict.fromkeys(spec.method for spec in plan.specs):
         if method not in spaces:
             raise HsrlError(f"{search_file} says nothing of {method!r}, expected one of {', '.join(spaces)}.")
-        own = settings_for(settings, method, options.env)
+        own = settings_for(settings, method, options.env, options.bundle)
         specs = tuple(replace(spec, settings=own) for spec in plan.specs if spec.method == method)
         now = current(make_agent(specs[0]), spaces[method], own, f"{search_file}, {method}")
         methods.append(MethodPlan(specs, spaces[method], now))

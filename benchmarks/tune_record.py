@@ -21,7 +21,10 @@ from tune_trial import SIMULATOR
 
 
 def write_record(study: MethodStudy, folder: Path, arguments: Sequence[str]) -> Path:
-    """Write all trials of a study, and with what they were made, into `folder`/ENV-METHOD.yaml; return the file."""
+    """Write all trials of a study, and with what they were made, into `folder`/ENV-METHOD.yaml; return the file.
+
+    On a bundle of one's own it is ENV-NAME-METHOD.yaml, NAME being that of the bundle's folder.
+    """
     spec, best, trials = study.specs[0], study.best(), study.finished()
     record = {
         "env": study.env,
@@ -44,7 +47,7 @@ def write_record(study: MethodStudy, folder: Path, arguments: Sequence[str]) -> 
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "benchmarks/tune.py", *arguments]),
     }
-    path = folder / f"{study.env}-{study.method}.yaml"
+    path = folder / f"{study.section.replace('/', '-')}-{study.method}.yaml"
     heading = "# How the settings of a method were chosen, by benchmarks/tune.py: the first trial is what it had.\n"
     write_text(path, heading + yaml.safe_dump(record, sort_keys=False, width=120))
     return path
@@ -55,8 +58,8 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
     return {"settings": trial.settings, **end, "by_seed": trial.values, "seconds": trial.seconds}
 
 
-def write_choice(path: Path, method: str, env: str, chosen: Mapping[str, Any]) -> bool:
-    """Put values into `methods.yaml`, under the method and the environment; return whether that changed the file.
+def write_choice(path: Path, method: str, section: str, chosen: Mapping[str, Any]) -> bool:
+    """Put values into `methods.yaml`, under the method and a section of it; return whether that changed the file.
 
     Comments, order and all else stay as they are.
 
@@ -66,17 +69,17 @@ def write_choice(path: Path, method: str, env: str, chosen: Mapping[str, Any]) -
     text = path.read_text(encoding="utf-8")
     before = yaml.safe_load(text) or {}
     sections = before.get(method) or {}
-    section = {**(sections.get(env) or {}), **chosen}
-    after = {**before, method: {**sections, env: section}}
+    values = {**(sections.get(section) or {}), **chosen}
+    after = {**before, method: {**sections, section: values}}
     if after == before:
         return False
-    line = f"  {env}: {_flow(section)}"
-    new = _replace_section(text, method, env, line)
+    line = f"  {section}: {_flow(values)}"
+    new = _replace_section(text, method, section, line)
     if _load(new) != after:  # an unusual style of writing: the method's own lines are then written anew
-        lines = [f"{method}:", *(f"  {name}: {_flow(values)}" for name, values in after[method].items())]
+        lines = [f"{method}:", *(f"  {name}: {_flow(own)}" for name, own in after[method].items())]
         new = _replace_block(text, method, lines)
     if _load(new) != after:
-        raise HsrlError(f"{path}: cannot put {method} {env} {dict(chosen)} into it; do so by hand.")
+        raise HsrlError(f"{path}: cannot put {method} {section} {dict(chosen)} into it; do so by hand.")
     write_text(path, new)
     return True
 
@@ -93,8 +96,8 @@ def _flow(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), default_flow_style=True, sort_keys=False, width=10_000).strip()
 
 
-def _replace_section(text: str, method: str, env: str, line: str) -> str:
-    """Return the text with one line for the environment among those of the method, which is written in lines."""
+def _replace_section(text: str, method: str, section: str, line: str) -> str:
+    """Return the text with one line for the section among those of the method, which is written in lines."""
     lines = text.splitlines()
     begin, end = _block(lines, method, 0)
     if begin == end:
@@ -102,7 +105,7 @@ def _replace_section(text: str, method: str, env: str, line: str) -> str:
     body = lines[begin + 1 : end]
     if not any(one.strip() and not one.lstrip().startswith("#") for one in body):  # `method: {}`
         return "\n".join([*lines[:begin], f"{method}:", line, *lines[begin + 1 :]]) + "\n"
-    own, after = _block(body, env, 2)
+    own, after = _block(body, section, 2)
     return "\n".join([*lines[: begin + 1], *body[:own], line, *body[after:], *lines[end:]]) + "\n"
 
 

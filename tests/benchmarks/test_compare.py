@@ -355,6 +355,19 @@ def test_settings_of_an_environment_win(tmp_path: Path) -> None:
     assert settings_for(settings, "my.module:Agent", ENV) == {"any": 1}
 
 
+def test_settings_chosen_on_a_bundle_hold_there_alone(tmp_path: Path) -> None:
+    (tmp_path / "methods.yaml").write_text(
+        f"hsrl: {{default: {{tau: 0.5}}, {ENV}: {{gamma: 0.8, batch_size: 8}}, {ENV}/mine: {{gamma: 0.7}}}}\n"
+    )
+    settings = read_settings(tmp_path / "methods.yaml")
+    assert settings_for(settings, "hsrl", ENV, tmp_path / "mine") == {"tau": 0.5, "gamma": 0.7, "batch_size": 8}
+    assert settings_for(settings, "hsrl", ENV, tmp_path / "yours") == {"tau": 0.5, "gamma": 0.8, "batch_size": 8}
+    assert settings_for(settings, "hsrl", ENV) == {"tau": 0.5, "gamma": 0.8, "batch_size": 8}
+    (tmp_path / "methods.yaml").write_text("hsrl: {HSRL-RL5RS-v0/mine: {gamma: 0.7}}\n")
+    with pytest.raises(HsrlError, match="HSRL-RL5RS-v0/mine: .*HSRL-RL4RS-v0"):
+        read_settings(tmp_path / "methods.yaml")
+
+
 def test_shipped_settings_are_of_methods_that_exist() -> None:
     assert set(read_settings()) <= set(METHODS)
 

@@ -108,7 +108,7 @@ def spec(tiny_bundle_folder: Path) -> RunSpec:
 
 
 def record_of(configs: Path, method: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((configs / "tuned" / f"{ENV}-{method}.yaml").read_text())
+    found: dict[str, Any] = yaml.safe_load((configs / "tuned" / f"{ENV}-tiny-{method}.yaml").read_text())
     return found
 
 
@@ -131,7 +131,7 @@ def test_finds_what_is_better_and_writes_it_down(
         assert best["total_reward"] >= first["total_reward"] + (method == "a2c") * 0.1  # hsrl has the best as it is
         assert (record["simulator"], record["steps"], record["seeds"]) == ("train", 64, [100, 101])
         assert record["command"].startswith(f"python benchmarks/tune.py --env={ENV}")
-        settings = read_settings(configs / "methods.yaml")[method][ENV]
+        settings = read_settings(configs / "methods.yaml")[method][f"{ENV}/tiny"]
         assert settings == best["settings"] == {k: v for k, v in record["chosen"].items() if k != "trial"}
     assert slots.seen[0].settings == {"gamma": 0.8, "learning_rate": 1e-3, "n_steps": 1}  # what methods.yaml says stays
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
@@ -177,6 +177,15 @@ def test_what_the_method_has_is_tried_first_even_after_an_interruption(
     assert tune.main([*call, "--methods=hsrl", "--jobs=1", "--trials=3"]) == 0
     assert len(slots.seen) == 6
     assert record_of(configs, "hsrl")["trials"][0]["settings"] == {"learning_rate": 5e-4, "batch_size": 256}
+
+
+def test_what_was_chosen_on_a_bundle_is_where_the_next_call_starts(
+    call: list[str], slots: type[FakeSlot], configs: Path
+) -> None:
+    (configs / "methods.yaml").write_text(f"a2c:\n  {ENV}/tiny: {{learning_rate: 0.0005}}\n")
+    assert tune.main([*call, "--methods=a2c", "--trials=1"]) == 0
+    assert slots.seen[0].settings["learning_rate"] == 5e-4
+    assert read_settings(configs / "methods.yaml")["a2c"] == {f"{ENV}/tiny": {"learning_rate": 5e-4, "n_steps": 1}}
 
 
 def test_other_steps_are_another_study(call: list[str], slots: type[FakeSlot]) -> None:
