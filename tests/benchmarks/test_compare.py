@@ -364,7 +364,7 @@ def test_settings_chosen_on_a_bundle_hold_there_alone(tmp_path: Path) -> None:
     assert settings_for(settings, "hsrl", ENV, tmp_path / "yours") == {"tau": 0.5, "gamma": 0.8, "batch_size": 8}
     assert settings_for(settings, "hsrl", ENV) == {"tau": 0.5, "gamma": 0.8, "batch_size": 8}
     (tmp_path / "methods.yaml").write_text("hsrl: {HSRL-RL5RS-v0/mine: {gamma: 0.7}}\n")
-    with pytest.raises(HsrlError, match="HSRL-RL5RS-v0/mine: .*HSRL-RL4RS-v0"):
+    with pytest.raises(HsrlError, match=r"HSRL-RL5RS-v0/mine: .*HSRL-RL4RS-v0"):
         read_settings(tmp_path / "methods.yaml")
 
 
