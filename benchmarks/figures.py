@@ -31,6 +31,7 @@ _LOOKS = {
     "td3": ("#8C6D31", "P"),
     "pgra": ("#B8B000", "X"),
     "hac": ("#009E73", "*"),
+    "hac-log": ("#66A61E", "p"),
     "hsrl-paper": ("#0072B2", "s"),
     "hsrl-scratch": ("#F0A07A", "h"),
     "hsrl": ("#D55E00", "o"),

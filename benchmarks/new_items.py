@@ -45,7 +45,7 @@ from terminal import make_console, run_command, say
 from workers import at_most_threads
 
 ENV = "HSRL-ML1M-v0"
-ABLE = ("oracle", "sl", "a2c", "a2c-log", "hac", "hsrl")  # which can be given another catalog
+ABLE = ("oracle", "sl", "a2c", "a2c-log", "hac", "hac-log", "hsrl")  # which can be given another catalog
 COLUMNS = {
     "before": "without the new items",
     "after": "with them, no learning since",

@@ -34,6 +34,7 @@ _COST_A_STEP = {
     "td3": 0.4,
     "pgra": 0.35,
     "hac": 0.2,
+    "hac-log": 0.3,
     "ppo": 0.2,
 }
 _COST_A_RUN = {"random": 50, "popularity": 50, "oracle": 300, "sl": 4_500}

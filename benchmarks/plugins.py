@@ -33,6 +33,7 @@ _TAKES_SETTINGS: dict[str, type] = {
     "td3": TD3,
     "pgra": PGRA,
     "hac": HAC,
+    "hac-log": HAC,
     "ppo": PPO,
     "hsrl": HSRL,
     "hsrl-scratch": HSRL,

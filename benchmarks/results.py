@@ -31,6 +31,7 @@ LABELS = {
     "td3": "TD3",
     "pgra": "PG-RA",
     "hac": "HAC",
+    "hac-log": "HAC (warm start)",
     "ppo": "PPO (HSRLPolicy)",
     "hsrl-paper": "HSRL (paper's form)",
     "hsrl-scratch": "HSRL (from scratch)",

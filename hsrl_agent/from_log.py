@@ -128,14 +128,16 @@ def cloning_loss(policy: SlatePolicy, log: LoggedSlates, sharpness: float = 1.0)
     return functional.binary_cross_entropy_with_logits(logit, log.clicks, weight=shown.to(logit.dtype))
 
 
-def warm_start(policy: SlatePolicy, users: UserPool, max_epochs: int, sharpness: float, seed: int) -> float:
+def warm_start(
+    policy: SlatePolicy, users: UserPool, loss: Callable[[LoggedSlates], Tensor], max_epochs: int, seed: int
+) -> float:
     """Clone what was clicked in the log, before the first step of RL; return the held-out loss (see `fit`).
 
     The critic stays as it was: what its values meant meanwhile is of no use to it.
     """
     log = LoggedSlates.of(users, policy.device)
     untouched = copy.deepcopy(policy.critic.state_dict())
-    best = fit(policy.network, lambda rows: cloning_loss(policy, rows, sharpness), log, max_epochs, seed)
+    best = fit(policy.network, loss, log, max_epochs, seed)
     policy.critic.load_state_dict(untouched)
     if policy.keeps_target:
         policy.follow(1.0)
@@ -143,17 +145,17 @@ def warm_start(policy: SlatePolicy, users: UserPool, max_epochs: int, sharpness:
 
 
 class StartsFromLog(BaseAlgorithm):
-    """What HSRL and A2C with a warm start share: the policy comes from the log, and the critic catches up with it.
+    """What HSRL, A2C and HAC with a warm start share: the policy comes from the log, and the critic catches up with it.
 
     Attributes:
         warm_start: passes over the logged slates of the bundle's pool, at most, before the first step; 0 for none.
-        sharpness: of the policy that the log gives (see `cloning_loss`).
+        sharpness: of the policy that the log gives (see `cloning_loss`); 1 where the algorithm has a loss of its own.
         critic_first: vector steps after which the policy learns too; before, the critic alone does, so that it knows
             the policy that the log gave before it judges what that does. None without a warm start.
     """
 
     warm_start: int
-    sharpness: float
+    sharpness: float = 1.0
     critic_first: int
     policy: SlatePolicy
 
@@ -162,8 +164,12 @@ class StartsFromLog(BaseAlgorithm):
         if self.warm_start and self._n_updates == 0:
             assert self.env is not None
             users = self.env.get_attr("bundle")[0].users["train"]
-            warm_start(self.policy, users, self.warm_start, self.sharpness, self.seed or 0)
+            warm_start(self.policy, users, self.cloning, self.warm_start, self.seed or 0)
         return super().learn(total_timesteps, *args, **kwargs)  # type: ignore[safe-super]  # SB3's own, of the other parent
+
+    def cloning(self, rows: LoggedSlates) -> Tensor:
+        """Return the loss that a warm start minimises."""
+        return cloning_loss(self.policy, rows, self.sharpness)
 
     def take_over(self, learned: StartsFromLog) -> None:
         """Go on from what an agent learned while the catalog was another one, not from the log.

@@ -68,6 +68,12 @@ METHODS: dict[str, Method] = {
     "hac": Method(
         "item", lambda env, seed, device, settings: HAC("HACPolicy", env, seed=seed, device=device, **settings)
     ),
+    "hac-log": Method(
+        "item",
+        lambda env, seed, device, settings: HAC(
+            "HACPolicy", env, seed=seed, device=device, **{"warm_start": 8, "sharpness": 3.0, **settings}
+        ),
+    ),
     "ppo": Method("sid", lambda env, seed, device, settings: make_ppo(env, seed, device, **settings)),
     "hsrl-scratch": Method(  # as A2C without a warm start is to A2C with one
         "sid",

@@ -17,6 +17,7 @@ from hsrl_agent.baselines.latent import LatentNetwork, LatentPolicy
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
+from hsrl_agent.from_log import LoggedSlates, StartsFromLog
 
 
 class HACNetwork(LatentNetwork):
@@ -41,22 +42,31 @@ class HACNetwork(LatentNetwork):
 
 
 class HACPolicy(LatentPolicy):
-    """Add noise to Z, and draw the slate from softmax <Z, kernel_i> without replacement; greedy: the top K of Z."""
+    """Add noise to Z, and draw the slate from softmax <Z, kernel_i> without replacement; greedy: the top K of Z.
+
+    Scores are taken `sharpness` times for the draw; the published form is at 1.
+    """
 
     samples_items = True
     network: HACNetwork
     target_network: HACNetwork
 
-    def __init__(self, *args: Any, exploration_noise: float = 0.1, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, exploration_noise: float = 0.1, sharpness: float = 1.0, **kwargs: Any) -> None:
         """See `LatentPolicy`; `exploration_noise` is the standard deviation of the noise on Z."""
-        self.exploration_noise = exploration_noise
+        self.exploration_noise, self.sharpness = exploration_noise, sharpness
         super().__init__(*args, **kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), "exploration_noise": self.exploration_noise}
+        own = {"exploration_noise": self.exploration_noise, "sharpness": self.sharpness}
+        return {**super()._get_constructor_parameters(), **own}
 
     def _build_network(self) -> None:
         self.network = HACNetwork(self._encoder(), self._is_live(), self.width, self.point_width, self.critic_hidden)
+
+    @property
+    def critic(self) -> nn.Module:
+        """See `SlatePolicy.critic`."""
+        return self.network.critic
 
     def spread(self) -> float:
         """Return the standard deviation of the noise on Z."""
@@ -73,10 +83,11 @@ class Losses(NamedTuple):
     value: Tensor
 
 
-class HAC(SlateActorCritic):
+class HAC(StartsFromLog, SlateActorCritic):
     """DDPG on hyper-actions whose critic learns from what was really shown.
 
-    Replay is the published one, 100,000 transitions.
+    Replay is the published one, 100,000 transitions. With a `warm_start`, which is not published, it starts from the
+    log as HSRL does: first its own supervision on the logged slates, then the critic alone, then all four losses.
 
     Args:
         critic_weight: of the squared TD error of Q(s, h(a)).
@@ -84,6 +95,8 @@ class HAC(SlateActorCritic):
         alignment_weight: of ||Z - h(a)||^2 / d, a being the greedy slate of Z; both as in the authors' code.
         supervision_weight: of the cross-entropy of clicks.
         exploration_noise: standard deviation of the noise on Z while learning.
+        warm_start, critic_first: see `StartsFromLog`.
+        sharpness: of the draw while learning, see `HACPolicy`.
         settings: those of `SlateActorCritic`.
     """
 
@@ -101,6 +114,9 @@ class HAC(SlateActorCritic):
         alignment_weight: float = 0.1,
         supervision_weight: float = 1.0,
         exploration_noise: float = 0.1,
+        warm_start: int = 0,
+        critic_first: int = 50,
+        sharpness: float = 1.0,
         buffer_size: int | None = 100_000,
         learning_starts: int = 2_000,
         policy_kwargs: dict[str, Any] | None = None,
@@ -108,17 +124,21 @@ class HAC(SlateActorCritic):
     ) -> None:
         self.critic_weight, self.actor_weight = critic_weight, actor_weight
         self.alignment_weight, self.supervision_weight = alignment_weight, supervision_weight
+        self.warm_start, self.critic_first, self.sharpness = warm_start, critic_first, sharpness
+        draw = {"exploration_noise": exploration_noise, "sharpness": sharpness}
         super().__init__(
             policy,
             env,
             buffer_size=buffer_size,
             learning_starts=learning_starts,
-            policy_kwargs={"exploration_noise": exploration_noise, **(policy_kwargs or {})},
+            policy_kwargs={**draw, **(policy_kwargs or {})},
             **settings,
         )
 
     def objective(self, batch: SlateSamples) -> Tensor:
-        """Return the weighted sum of the four losses."""
+        """Return the weighted sum of the four losses; the critic's alone while it has to catch up with a warm start."""
+        if self.catches_up():
+            return self.catching_up(batch)
         losses = self.losses(batch)
         return (
             self.critic_weight * losses.critic
@@ -126,6 +146,26 @@ class HAC(SlateActorCritic):
             + self.alignment_weight * losses.alignment
             + self.supervision_weight * losses.supervision
         )
+
+    def catching_up(self, batch: SlateSamples) -> Tensor:
+        """Return the critic's loss, with a gradient for the critic's own weights alone."""
+        network = self.policy.network
+        with torch.no_grad():
+            state, points = self.policy.state(batch.observations), network.infer(batch.slates)
+            target = self.td_target(batch, self.next_value(batch))
+        return (network.value_of(state, points) - target).square().mean()
+
+    def cloning(self, rows: LoggedSlates) -> Tensor:
+        """Return the supervision of logged slates: HAC's own, so that it goes on with what it started from."""
+        state = self.policy.state({"profile": rows.profile, "history": rows.history})
+        return self.supervision(self.policy.network.scores(self.policy.network.actor(state)), rows.slate, rows.clicks)
+
+    @staticmethod
+    def supervision(scores: Tensor, slates: Tensor, clicks: Tensor) -> Tensor:
+        """Return the mean cross-entropy of clicks (B, K), the scores (B, N) being logits; items not live count as 0."""
+        shown = scores.gather(1, slates - 1)
+        live = shown.isfinite()  # what was retired since counts for nothing
+        return functional.binary_cross_entropy_with_logits(shown.where(live, 0.0), clicks, live.to(clicks.dtype))
 
     def facts(self, batch: SlateSamples) -> dict[str, Tensor]:
         """Return the terms of the loss, and the mean Q(s, h(a))."""
@@ -146,7 +186,7 @@ class HAC(SlateActorCritic):
             critic=(value - target).square().mean(),
             actor=-network.judge(state, points).mean(),
             alignment=(points - network.infer(own_slates)).square().mean(),
-            supervision=functional.binary_cross_entropy_with_logits(scores.gather(1, batch.slates - 1), batch.clicks),
+            supervision=self.supervision(scores, batch.slates, batch.clicks),
             value=value.detach().mean(),
         )
 

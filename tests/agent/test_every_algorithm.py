@@ -26,6 +26,7 @@ CLASSES: dict[str, Any] = {
     "td3": TD3,
     "pgra": PGRA,
     "hac": HAC,
+    "hac-log": HAC,
     "ppo": PPO,
     "hsrl": HSRL,
 }
@@ -38,6 +39,7 @@ LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "td3": (250, EARLY),
     "pgra": (300, {}),
     "hac": (250, EARLY),
+    "hac-log": (100, {**EARLY, "warm_start": 60}),
     "ppo": (250, {}),
     "hsrl": (300, {"entropy_weight": 0.1, "warm_start": 0}),
 }
@@ -47,6 +49,7 @@ FOLLOWS = {
     "td3": (("actor", "actor_target"), ("critic", "critic_target")),
     "pgra": (("network", "target_network"),),
     "hac": (("network", "target_network"),),
+    "hac-log": (("network", "target_network"),),
     "hsrl": (("network", "target_network"),),
 }
 

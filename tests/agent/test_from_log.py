@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -92,9 +93,9 @@ def test_leaves_the_global_generator_alone() -> None:
 
 def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
     """From the log alone: which items are clicked. The critic is as it was, the target is the network."""
-    model = make(toy_world)
+    model = make(toy_world, sharpness=1.0)
     critic = copy.deepcopy(model.policy.critic.state_dict())
-    warm_start(model.policy, toy_world.users["train"], 60, 1.0, 0)
+    warm_start(model.policy, toy_world.users["train"], model.cloning, 60, 0)
     assert mean_reward(model, toy_world) > 0.95 * OPTIMUM
     for name, weight in model.policy.critic.state_dict().items():
         assert torch.equal(weight, critic[name])
@@ -103,18 +104,20 @@ def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
 
 
 def test_learn_starts_from_the_log_once(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[UserPool, int, float, int]] = []
+    calls: list[tuple[UserPool, Callable[[LoggedSlates], Tensor], int, int]] = []
     monkeypatch.setattr("hsrl_agent.from_log.warm_start", lambda policy, *arguments: calls.append(arguments))
     model = make(toy_world, num_envs=4, seed=5, warm_start=7)
     model.learn(8)
-    assert calls == [(toy_world.users["train"], 7, 3.0, 5)]
+    assert calls == [(toy_world.users["train"], model.cloning, 7, 5)]
+    rows = LoggedSlates.of(toy_world.users["train"], "cpu").rows(torch.arange(8))
+    torch.testing.assert_close(model.cloning(rows), cloning_loss(model.policy, rows, 3.0))
     model.learn(8, reset_num_timesteps=False)
     assert len(calls) == 1
     make(toy_world, num_envs=4, warm_start=0).learn(8)
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("name", ["hsrl", "a2c-log"])
+@pytest.mark.parametrize("name", ["hsrl", "a2c-log", "hac-log"])
 def test_who_takes_over_what_was_learned_does_not_start_from_the_log(name: str, toy_world: Bundle) -> None:
     """Nor does the critic, which knows its policy, learn alone at first."""
     method = METHODS[name]

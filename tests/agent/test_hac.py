@@ -13,6 +13,7 @@ from torch.nn import functional
 from toy import OPTIMUM
 
 from hsrl_agent.baselines import HAC
+from hsrl_agent.from_log import warm_start
 from hsrl_gym.bundle import Bundle
 
 FAR = [-9.0, -9.0]
@@ -125,6 +126,40 @@ def test_exploring_draws_slates_and_greed_does_not(toy_world: Bundle) -> None:
     torch.testing.assert_close(shares, odds, atol=0.025, rtol=0.0)
     assert len(policy._predict(observation, deterministic=True).unique(dim=0)) == 1
     assert points.std(0).max() < 1e-5
+    policy.sharpness = 3.0
+    with torch.no_grad():
+        actions, points = policy.explore(observation)
+        odds = functional.softmax(3.0 * policy.network.scores(points)[0], dim=0)
+    torch.testing.assert_close(torch.bincount(actions[:, 0], minlength=12) / 4000, odds, atol=0.025, rtol=0.0)
     policy.exploration_noise = 0.3
     with torch.no_grad():
         torch.testing.assert_close(policy.explore(observation)[1].std(0), torch.full((32,), 0.3), atol=0.02, rtol=0.0)
+
+
+def test_a_warm_start_is_its_own_supervision(toy_world: Bundle) -> None:
+    """From the log alone: which items are clicked. Items that were retired since count for nothing."""
+    model = make("hac-log", toy_world)
+    critic = [weight.clone() for weight in model.policy.critic.parameters()]
+    warm_start(model.policy, toy_world.users["train"], model.cloning, 60, 0)
+    assert mean_reward(model, toy_world, "item") > 0.95 * OPTIMUM
+    assert all(map(torch.equal, model.policy.critic.parameters(), critic))
+    scores = torch.tensor([[1.0, -torch.inf, 2.0]])
+    loss = model.supervision(scores, torch.tensor([[1, 2]]), torch.tensor([[1.0, 1.0]]))
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-1)) / 2, rel=1e-5)
+
+
+def test_the_critic_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> None:
+    """Two updates that move the critic and nothing else, towards what the losses call right; a third moves all."""
+    model = learnt("hac-log", toy_world, 5, learning_starts=8, warm_start=1, critic_first=1_000)
+    batch_of = model.replay_buffer.sample(64)
+    torch.testing.assert_close(model.objective(batch_of), model.losses(batch_of).critic)
+    model.critic_first = model._n_updates + 2
+    moved_by_update = []
+    for _ in range(3):
+        before = {name: weight.clone() for name, weight in model.policy.network.named_parameters()}
+        model.train(1, 64)
+        after = model.policy.network.named_parameters()
+        moved_by_update.append({name.split(".")[0] for name, weight in after if not weight.equal(before[name])})
+    assert moved_by_update[:2] == [{"critic"}, {"critic"}]
+    assert moved_by_update[2] == {"encoder", "actor", "kernel_map", "kernel_free", "critic"}
+    assert not learnt("hac", toy_world).catches_up()
