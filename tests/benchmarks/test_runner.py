@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,44 +20,12 @@ from hsrl_gym.bundle import Bundle
 from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.world import TrueUsers
-from plugins import load_agent_class, resolve
+from plugins import resolve
 from runner import RunSpec, evaluate, learn, make_eval_envs, run, undisturbed
 from scoring import Scores, describe_codebook
-from spec import EVAL_SEEDS, MAX_SEED, eval_seed, train_seed
+from spec import eval_seed, train_seed
 
 ENV = "HSRL-RL4RS-v0"
-PLUGINS = """
-class Base:
-    def __init__(self, env, seed=0, **settings): self.env, self.settings = env, settings
-    def learn(self, total_timesteps): self.learnt = total_timesteps
-    def predict(self, observation, deterministic=True): return self.env.action_space.sample()[None]
-
-class Sids(Base): ...
-class Items(Base): action_mode = "item"
-class BadMode(Base): action_mode = "pixels"
-class NoPredict:
-    def learn(self, total_timesteps): ...
-class NeedsMore(Base):
-    def __init__(self, env, seed, width): ...
-nothing = 3
-"""
-
-
-@pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with agents in it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "plugins_for_tests.py").write_text(PLUGINS)
-    (tmp_path / "broken_plugin.py").write_text("import not_there_at_all\n")
-    (tmp_path / "raising_plugin.py").write_text("1 / 0\n")
-    yield tmp_path / "plugins_for_tests.py"
-    sys.modules.pop("plugins_for_tests", None)
-
-
-@pytest.fixture
-def spec(tiny_bundle_folder: Path) -> RunSpec:
-    return RunSpec(ENV, "hsrl", 0, 128, str(tiny_bundle_folder), n_envs=8, n_eval_episodes=20, n_checkpoints=2)
 
 
 class Greedy:
@@ -293,15 +259,6 @@ def test_checkpoints_leave_the_training_mode(spec: RunSpec) -> None:
         assert agent.policy.network.training is mode
 
 
-def test_seeds_of_runs_and_of_scoring_are_apart(spec: RunSpec) -> None:
-    own = [set(range(train_seed(one), train_seed(one) + 32)) for one in (spec, replace(spec, seed=1))]
-    scoring = [set(range(eval_seed(one), eval_seed(one) + 500)) for one in (spec, replace(spec, seed=1))]
-    sets = [*own, *scoring]
-    assert len(set().union(*sets)) == sum(map(len, sets))
-    assert train_seed(replace(spec, seed=MAX_SEED)) < 2**32 < EVAL_SEEDS
-    assert eval_seed(spec) == eval_seed(replace(spec, method="random", steps=7))
-
-
 def test_learning_users_are_those_of_the_seed(spec: RunSpec, plugins: Path) -> None:
     """An agent that does not seed its environment gets other users with another seed, and the same with the same."""
     plugins.write_text(
@@ -321,62 +278,6 @@ def test_learning_users_are_those_of_the_seed(spec: RunSpec, plugins: Path) -> N
     assert rows[0]["learns_online"] is True
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"env": "HSRL-ML1M-v0"},
-        {"method": "a2c"},
-        {"seed": 1},
-        {"steps": 129},
-        {"n_envs": 9},
-        {"n_eval_episodes": 21},
-        {"n_checkpoints": 3},
-        {"device": "cuda"},
-        {"settings": {"gamma": 0.8}},
-        {"env_kwargs": {"reward": "mean_with_cost"}},
-        {"env_kwargs": {"max_steps": 10}},
-    ],
-)
-def test_key_changes_with_what_decides_the_result(spec: RunSpec, change: dict[str, Any]) -> None:
-    assert replace(spec, **change).key() != spec.key()
-
-
-def test_key_goes_by_the_content_of_the_bundle(spec: RunSpec, tmp_path: Path) -> None:
-    assert replace(spec).key() == spec.key()
-    assert replace(spec, env_kwargs={"reward": "sweet_point"}).key() == spec.key()  # the id's own rule
-    assert spec.bundle is not None
-    copy = shutil.copytree(spec.bundle, tmp_path / "copy")
-    moved = replace(spec, bundle=str(copy))
-    assert moved.key() == spec.key()
-    with (copy / "bundle.yaml").open("a") as file:
-        file.write("# changed\n")
-    assert moved.key() != spec.key()
-
-
-def test_key_goes_by_the_source_of_an_agent(spec: RunSpec, plugins: Path) -> None:
-    own = replace(spec, method="plugins_for_tests:Sids")
-    before = own.key()
-    assert own.key() == before
-    plugins.write_text(PLUGINS + "# changed\n")
-    assert own.key() != before
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"seed": -1}, "got seed -1, expected 0 to"),
-        ({"seed": MAX_SEED + 1}, "expected 0 to"),
-        ({"steps": 0}, "got steps 0, expected at least 1"),
-        ({"n_envs": 0}, "got n_envs 0, expected at least 1"),
-        ({"n_eval_episodes": 100_001}, "at most 100000"),
-        ({"n_checkpoints": 0}, "got n_checkpoints 0"),
-    ],
-)
-def test_refuses_a_run_that_cannot_be(spec: RunSpec, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(HsrlError, match=message):
-        replace(spec, **change)
-
-
 def test_refuses_unknown_names(spec: RunSpec, tmp_path: Path) -> None:
     with pytest.raises(HsrlError, match="unknown method 'hrsl'; did you mean hsrl"):
         run(replace(spec, method="hrsl"))
@@ -388,32 +289,3 @@ def test_refuses_unknown_names(spec: RunSpec, tmp_path: Path) -> None:
         run(replace(spec, settings={"gama": 0.9}))
     with pytest.raises(HsrlError, match="got the setting 'temperature' for 'random', which takes none"):
         run(replace(spec, method="random", settings={"temperature": 2}))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("plugins_for_tests:", "expected package.module:Class"),
-        (":Sids", "expected package.module:Class"),
-        ("no_such_module_x:Agent", "no module 'no_such_module_x'"),
-        ("no_such_package_x.sub:Agent", "no module 'no_such_package_x'"),
-        ("broken_plugin:Agent", "importing broken_plugin failed: No module named 'not_there_at_all'"),
-        ("raising_plugin:Agent", "importing raising_plugin failed: ZeroDivisionError"),
-        ("plugins_for_tests:Sid", "unknown class of plugins_for_tests 'Sid'; did you mean Sids"),
-        ("plugins_for_tests:nothing", "has no learn and no predict"),
-        ("plugins_for_tests:NoPredict", "has no predict"),
-        ("plugins_for_tests:BadMode", "unknown action_mode of 'plugins_for_tests:BadMode' 'pixels'"),
-        ("plugins_for_tests:NeedsMore", r"missing a required argument: 'width'; expected Class\(env, seed=seed\)"),
-    ],
-)
-def test_refuses_what_is_no_agent(plugins: Path, name: str, message: str) -> None:
-    with pytest.raises(HsrlError, match=message):
-        resolve(name)
-
-
-def test_finds_agents_in_the_working_directory(plugins: Path) -> None:
-    assert load_agent_class("plugins_for_tests:Sids").__name__ == "Sids"
-    assert resolve("plugins_for_tests:Sids").action_mode == "sid"
-    assert resolve("plugins_for_tests:Items", {"width": 3}).action_mode == "item"
-    agent: Any = resolve("plugins_for_tests:Items").make(None, 0, "cpu", {"width": 3})  # type: ignore[arg-type]
-    assert agent.settings == {"width": 3}

@@ -1,0 +1,78 @@
+"""What a run is: seeds that are apart, a key that goes by all that decides the result."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsrl_gym.errors import HsrlError
+from spec import EVAL_SEEDS, MAX_SEED, RunSpec, eval_seed, train_seed
+
+
+def test_seeds_of_runs_and_of_scoring_are_apart(spec: RunSpec) -> None:
+    own = [set(range(train_seed(one), train_seed(one) + 32)) for one in (spec, replace(spec, seed=1))]
+    scoring = [set(range(eval_seed(one), eval_seed(one) + 500)) for one in (spec, replace(spec, seed=1))]
+    sets = [*own, *scoring]
+    assert len(set().union(*sets)) == sum(map(len, sets))
+    assert train_seed(replace(spec, seed=MAX_SEED)) < 2**32 < EVAL_SEEDS
+    assert eval_seed(spec) == eval_seed(replace(spec, method="random", steps=7))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"env": "HSRL-ML1M-v0"},
+        {"method": "a2c"},
+        {"seed": 1},
+        {"steps": 129},
+        {"n_envs": 9},
+        {"n_eval_episodes": 21},
+        {"n_checkpoints": 3},
+        {"device": "cuda"},
+        {"settings": {"gamma": 0.8}},
+        {"env_kwargs": {"reward": "mean_with_cost"}},
+        {"env_kwargs": {"max_steps": 10}},
+    ],
+)
+def test_key_changes_with_what_decides_the_result(spec: RunSpec, change: dict[str, Any]) -> None:
+    assert replace(spec, **change).key() != spec.key()
+
+
+def test_key_goes_by_the_content_of_the_bundle(spec: RunSpec, tmp_path: Path) -> None:
+    assert replace(spec).key() == spec.key()
+    assert replace(spec, env_kwargs={"reward": "sweet_point"}).key() == spec.key()  # the id's own rule
+    assert spec.bundle is not None
+    copy = shutil.copytree(spec.bundle, tmp_path / "copy")
+    moved = replace(spec, bundle=str(copy))
+    assert moved.key() == spec.key()
+    with (copy / "bundle.yaml").open("a") as file:
+        file.write("# changed\n")
+    assert moved.key() != spec.key()
+
+
+def test_key_goes_by_the_source_of_an_agent(spec: RunSpec, plugins: Path) -> None:
+    own = replace(spec, method="plugins_for_tests:Sids")
+    before = own.key()
+    assert own.key() == before
+    plugins.write_text(plugins.read_text() + "# changed\n")
+    assert own.key() != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": -1}, "got seed -1, expected 0 to"),
+        ({"seed": MAX_SEED + 1}, "expected 0 to"),
+        ({"steps": 0}, "got steps 0, expected at least 1"),
+        ({"n_envs": 0}, "got n_envs 0, expected at least 1"),
+        ({"n_eval_episodes": 100_001}, "at most 100000"),
+        ({"n_checkpoints": 0}, "got n_checkpoints 0"),
+    ],
+)
+def test_refuses_a_run_that_cannot_be(spec: RunSpec, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(HsrlError, match=message):
+        replace(spec, **change)
