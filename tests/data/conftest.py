@@ -12,5 +12,5 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
+def downloads(tmp_path: Path) -> Path:
     return tmp_path / "cache"

