@@ -1,11 +1,11 @@
-"""One run: learn with the `train` user, be scored by the `eval` user and the true one, give one row."""
+"""One run: learn with the `train` user, be scored by the `eval` user and by one that says how far, give one row."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from hsrl_agent.algorithm import SlateActorCritic
 from hsrl_agent.methods import Agent
 from hsrl_agent.vec_env import make_vec_env, slate_vector_env
+from hsrl_gym.bundle import Bundle
 from hsrl_gym.catalog import PACKAGED
 from hsrl_gym.vector_env import SlateVectorEnv
 from hsrl_gym.world import TRUE_USER, TrueUsers, knows_world
@@ -111,7 +112,7 @@ def run(spec: RunSpec, progress: Progress = lambda steps: None) -> dict[str, Any
     envs = make_eval_envs(spec, method.action_mode, spec.n_eval_episodes)
     before = time.perf_counter()
     scores = evaluate(agent, envs, spec.n_eval_episodes, eval_seed(spec))
-    true_user = _true_scores(spec, agent, envs, method.action_mode)
+    others = _other_scores(spec, agent, envs, method.action_mode)
     scoring = learning.seconds_scoring + time.perf_counter() - before
     learnt = agent.num_timesteps if isinstance(agent, BaseAlgorithm) else spec.steps
     return {
@@ -121,7 +122,7 @@ def run(spec: RunSpec, progress: Progress = lambda steps: None) -> dict[str, Any
         "settings": dict(spec.settings),
         "learns_online": method.learns_online,
         **scores.summary(),
-        "true_user": true_user,
+        **others,
         "n_episodes": spec.n_eval_episodes,
         "curve": [*learning.curve, _point(learnt, learning.seconds, scores)],
         "step_profile": scores.step_profile(envs.sessions.params.max_steps),
@@ -164,17 +165,34 @@ def learn(spec: RunSpec, agent: Agent, action_mode: str, progress: Progress) -> 
     return Learning(callback.points, seconds - scoring, scoring, callback.diagnostics())
 
 
-def _true_scores(spec: RunSpec, agent: Agent, envs: SlateVectorEnv, action_mode: str) -> dict[str, float | None] | None:
-    """Return what the users of `envs` themselves think of the agent; None where nobody knows them or they just said."""
-    if not knows_world(envs.bundle) or isinstance(envs.sessions.core.respond, TrueUsers):
-        return None
-    true_users = make_eval_envs(spec, action_mode, spec.n_eval_episodes, TRUE_USER)
-    return evaluate(agent, true_users, spec.n_eval_episodes, eval_seed(spec)).summary()
+def _other_scores(
+    spec: RunSpec, agent: Agent, envs: SlateVectorEnv, action_mode: str
+) -> dict[str, dict[str, float | None] | None]:
+    """Return what others than the `eval` user make of the agent, on the users and the noise that just scored it.
+
+    "true_user": the users of `envs` themselves. "train_user": where nobody knows them, the user model that agents learn
+    from, which tells how much of a score is an agent's answer to that one model. Each None where it says nothing new.
+    """
+    others: dict[str, dict[str, float | None] | None] = {"true_user": None, "train_user": None}
+    if isinstance(envs.sessions.core.respond, TrueUsers):
+        return others
+    if knows_world(envs.bundle):
+        who, players = "true_user", make_eval_envs(spec, action_mode, spec.n_eval_episodes, TRUE_USER)
+    else:
+        models = {**envs.bundle.simulators, "eval": envs.bundle.simulators["train"]}
+        bundle = replace(envs.bundle, simulators=models)
+        who, players = "train_user", make_eval_envs(spec, action_mode, spec.n_eval_episodes, bundle=bundle)
+    others[who] = evaluate(agent, players, spec.n_eval_episodes, eval_seed(spec)).summary()
+    return others
 
 
-def make_eval_envs(spec: RunSpec, action_mode: str, n_users: int, simulator: str = "eval") -> SlateVectorEnv:
-    """Return `n_users` held-out users, played by the `eval` user model or the true user."""
+def make_eval_envs(
+    spec: RunSpec, action_mode: str, n_users: int, simulator: str = "eval", bundle: Bundle | None = None
+) -> SlateVectorEnv:
+    """Return `n_users` held-out users, played by the `eval` user model (of another bundle, if given) or themselves."""
     arguments = _env_arguments(spec, action_mode, simulator)
+    if bundle is not None:
+        arguments["bundle"] = bundle
     return slate_vector_env(
         gymnasium.make_vec(spec.env, num_envs=n_users, vectorization_mode="vector_entry_point", **arguments)
     )

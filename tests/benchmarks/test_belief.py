@@ -42,11 +42,31 @@ def test_runs_that_nobody_could_check_do_not_count() -> None:
     assert tied.tau is None  # nor has a tie
 
 
+def test_the_user_that_was_learned_from_is_another_belief() -> None:
+    rows = [
+        {**row(method, score, None), "train_user": {"total_reward": 2.0 * score}}
+        for method, score in (("sl", 1.0), ("hsrl", 2.0))
+    ]
+    (belief,) = believe(rows)
+    assert belief == Belief("HSRL-RL4RS-v0", 1.0, {"sl": -1.0, "hsrl": -2.0}, "train_user")
+    both = believe([*rows, row("sl", 3.0, 4.0)])
+    assert [(one.other, dict(one.gaps)) for one in both] == [
+        ("train_user", {"sl": -1.0, "hsrl": -2.0}),
+        ("true_user", {"sl": -1.0}),
+    ]
+
+
 def test_the_line_for_a_reader() -> None:
     belief = Belief("HSRL-RL4RS-v0", 0.947, {"sl": -0.1249, "my.agents:Mine": 0.3, "hsrl": 0.314})
     assert describe(belief, "RL4RS", label) == (
         "RL4RS: Kendall's tau 0.95 between the ranking of 3 methods by the learned user and by the true one; compared "
         "with the true user, the learned one pays SL -0.12, Mine +0.30, HSRL +0.31."
+    )
+    learned_from = describe(Belief("HSRL-RL4RS-v0", 1.0, {"sl": 0.1, "hsrl": -0.5}, "train_user"), "RL4RS", label)
+    assert learned_from == (
+        "RL4RS: Kendall's tau 1.00 between the ranking of 2 methods by the `eval` user and by the `train` user that "
+        "agents learned from; the true user is not known; compared with the `train` user, the `eval` user pays "
+        "SL +0.10, HSRL -0.50."
     )
     alone = describe(Belief("HSRL-RL4RS-v0", None, {"sl": 0.5}), "RL4RS", label)
     assert alone == "RL4RS: compared with the true user, the learned one pays SL +0.50."

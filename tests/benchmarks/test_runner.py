@@ -139,6 +139,19 @@ def test_the_true_user_scores_the_same_agent(
     names = ("total_reward", "total_reward_se", "depth", "depth_se", "click_rate")
     assert row["true_user"] == pytest.approx({name: scores.summary()[name] for name in names})
     assert row["true_user"]["total_reward"] != row["total_reward"]
+    assert row["train_user"] is None
+
+
+def test_where_nobody_knows_the_true_user_the_train_user_scores_as_well(spec: RunSpec, tiny_bundle: Bundle) -> None:
+    """The same users and the same noise, another model of their clicks."""
+    row = run(replace(spec, method="popularity"))
+    assert row["train_user"]["total_reward"] != row["total_reward"]
+    models = {"train": tiny_bundle.simulators["train"], "eval": tiny_bundle.simulators["train"]}
+    agent = resolve("popularity").make(make_vec_env(ENV, 2, bundle=spec.bundle, action_mode="item"), 0, "cpu", {})
+    agent.learn(1)
+    swapped = replace(tiny_bundle, simulators=models)
+    scores = evaluate(agent, make_eval_envs(spec, "item", 20, bundle=swapped), 20, eval_seed(spec))
+    assert row["train_user"] == pytest.approx({name: scores.summary()[name] for name in row["train_user"]})
 
 
 def test_the_world_as_an_environment_of_its_own(
