@@ -3,8 +3,8 @@
     python benchmarks/catalog_size.py --items 300,1000,3000,10000 --methods sl,a2c-log,hac,hsrl
 
 Each catalog is a `SyntheticWorld` of the ML-1M shape with a population of its own, whose users are learned from a log
-of the same length, so that an item is seen the less often the more of them there are. Bundles and finished runs are
-kept in OUT; the same command goes on where it stopped.
+of the same length, so that an item is seen the less often the more of them there are. All sizes have the settings of
+HSRL-ML1M-v0. Bundles and finished runs are kept in OUT; the same command goes on where it stopped.
 """
 
 from __future__ import annotations

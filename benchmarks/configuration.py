@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.rules import REWARDS
 from plugins import METHODS, check_settings, is_plugin
 from spec import find_env
 
@@ -17,6 +19,7 @@ METHODS_FILE = CONFIGS / "methods.yaml"
 STUDIES_FILE = CONFIGS / "studies.yaml"
 _NO_PRESETS = (METHODS_FILE.name, STUDIES_FILE.name)
 _PRESET_KEYS = ("envs", "seeds", "steps", "checkpoints", "episodes", "n_envs")
+_NAME = re.compile(r"[\w.+-]+")  # of a bundle's folder
 _NEEDED = ("envs", "seeds", "steps", "checkpoints", "episodes")
 
 Settings = dict[str, dict[str, dict[str, Any]]]  # method -> "default" or section_name(..) -> keyword -> value
@@ -65,7 +68,7 @@ def read_settings(path: Path = METHODS_FILE) -> Settings:
         for section, settings in mapping(where, sections).items():
             try:
                 if section != "default":
-                    find_env(section.partition("/")[0])
+                    check_section(section)
                 _check_values(f"{where}, {section}", settings)
                 check_settings(method, settings)
             except HsrlError as error:
@@ -74,15 +77,23 @@ def read_settings(path: Path = METHODS_FILE) -> Settings:
     return methods
 
 
-def section_name(env: str, bundle: str | Path | None) -> str:
-    """Return what an environment's settings stand under, on a bundle of one's own: ENV, or ENV/NAME of its folder."""
-    return env if bundle is None else f"{env}/{Path(bundle).resolve().name}"
+def section_name(env: str, bundle: str | Path | None = None, reward: str | None = None) -> str:
+    """Return what settings stand under: ENV, then the name of the bundle's folder and the reward rule, if one's own."""
+    parts = [env]
+    if bundle is not None:
+        parts.append(Path(bundle).absolute().name)
+    if reward is not None and reward != find_env(env).kwargs.get("reward"):
+        parts.append(reward)
+    return "/".join(parts)
 
 
-def settings_for(settings: Settings, method: str, env: str, bundle: str | Path | None = None) -> dict[str, Any]:
-    """Return the keyword arguments of a method in an environment; what was chosen on the very bundle goes first."""
+def settings_for(
+    settings: Settings, method: str, env: str, bundle: str | Path | None = None, reward: str | None = None
+) -> dict[str, Any]:
+    """Return the keyword arguments of a method: of ENV, then of ENV/NAME, then of ENV/NAME/RULE, the later ones win."""
     sections = settings.get(method, {})
-    names = dict.fromkeys(["default", env, section_name(env, bundle)])
+    parts = section_name(env, bundle, reward).split("/")
+    names = ["default", *("/".join(parts[: n + 1]) for n in range(len(parts)))]
     return {name: value for section in names for name, value in sections.get(section, {}).items()}
 
 
@@ -110,6 +121,19 @@ def _refuse_unknown(path: Path, got: Collection[str], known: Collection[str]) ->
     for key in got:
         if key not in known:
             raise HsrlError(f"{path}: {unknown_name('key', key, known)}")
+
+
+def check_section(section: str) -> None:
+    """Raise HsrlError unless settings can stand under that name, see `section_name`."""
+    env, *parts = section.split("/")
+    find_env(env)
+    if parts and parts[-1] in REWARDS:
+        parts.pop()
+    if len(parts) > 1 or not all(_NAME.fullmatch(part) for part in parts):
+        raise HsrlError(
+            f"got the section {section!r}, expected ENV, ENV/NAME of a bundle's folder, or ENV/NAME/REWARD, "
+            "the name without blanks and signs."
+        )
 
 
 def _check_values(where: str, settings: Any) -> None:

@@ -132,8 +132,9 @@ def make_trials(options: argparse.Namespace) -> tuple[list[Trial], int]:
     percent_new = whole_number("--percent-new", options.percent_new, 50)
     if percent_new > 90:
         raise HsrlError(f"got --percent-new {percent_new}, expected 1 to 90.")
+    own = {method: settings_for(settings, method, ENV, options.bundle) for method in methods}
     trials = [
-        Trial(method, seed, str(folder), digest, steps, episodes, percent_new, settings_for(settings, method, ENV))
+        Trial(method, seed, str(folder), digest, steps, episodes, percent_new, own[method])
         for method in methods
         for seed in seeds
     ]

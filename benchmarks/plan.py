@@ -148,7 +148,7 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
             n_eval_episodes=numbers["episodes"],
             n_checkpoints=numbers["checkpoints"],
             device=options.device,
-            settings={**settings_for(settings, method, env, bundles.get(env)), **variant.settings},
+            settings={**settings_for(settings, method, env, bundles.get(env), rewards.get(env)), **variant.settings},
             env_kwargs={"reward": rewards[env]} if env in rewards else {},
             variant=variant.name,
         )

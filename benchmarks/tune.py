@@ -3,8 +3,8 @@
     python benchmarks/tune.py --env HSRL-RL4RS-v0 --methods a2c,hsrl --trials 12 --steps 12800 --jobs 2
 
 The first trial of a method is what it has now, so that what is chosen was never worse there. What is chosen is written
-to configs/methods.yaml (under ENV, with --bundle under ENV/NAME of its folder), how it was found to
-configs/tuned/ENV-METHOD.yaml (ENV-NAME-METHOD.yaml). The same command goes on where it stopped.
+to configs/methods.yaml (under ENV; with --bundle, --reward under ENV/NAME/REWARD, NAME being that of the folder), how
+it was found to configs/tuned/ENV-METHOD.yaml (ENV-NAME-REWARD-METHOD.yaml). The same command goes on where it stopped.
 """
 
 from __future__ import annotations

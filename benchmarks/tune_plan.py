@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from configuration import CONFIGS, METHODS_FILE, read_settings, settings_for
+from configuration import CONFIGS, METHODS_FILE, check_section, read_settings, section_name, settings_for
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.rules import REWARDS
 from plan import Parser, make_plan
@@ -89,6 +89,7 @@ def make_tune_plan(arguments: Sequence[str] | None = None) -> TunePlan:
     """
     options = parser().parse_args(arguments)
     n_trials = _trials(options.trials)
+    check_section(section_name(options.env, options.bundle, options.reward))
     search_file = options.configs / SEARCH_FILE
     spaces = read_search(search_file)
     plan = make_plan(_table_arguments(options, list(spaces)))
@@ -97,7 +98,7 @@ def make_tune_plan(arguments: Sequence[str] | None = None) -> TunePlan:
     for method in dict.fromkeys(spec.method for spec in plan.specs):
         if method not in spaces:
             raise HsrlError(f"{search_file} says nothing of {method!r}, expected one of {', '.join(spaces)}.")
-        own = settings_for(settings, method, options.env, options.bundle)
+        own = settings_for(settings, method, options.env, options.bundle, options.reward)
         specs = tuple(replace(spec, settings=own) for spec in plan.specs if spec.method == method)
         now = current(make_agent(specs[0]), spaces[method], own, f"{search_file}, {method}")
         methods.append(MethodPlan(specs, spaces[method], now))

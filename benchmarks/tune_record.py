@@ -23,7 +23,7 @@ from tune_trial import SIMULATOR
 def write_record(study: MethodStudy, folder: Path, arguments: Sequence[str]) -> Path:
     """Write all trials of a study, and with what they were made, into `folder`/ENV-METHOD.yaml; return the file.
 
-    On a bundle of one's own it is ENV-NAME-METHOD.yaml, NAME being that of the bundle's folder.
+    With a bundle or a reward rule of one's own it is ENV-NAME-REWARD-METHOD.yaml, see `configuration.section_name`.
     """
     spec, best, trials = study.specs[0], study.best(), study.finished()
     record = {

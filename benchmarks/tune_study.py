@@ -87,7 +87,7 @@ class MethodStudy:
 
         self.specs, self.space, self.n_trials = list(specs), space, n_trials
         self.env, self.method = specs[0].env, specs[0].method
-        self.section = section_name(self.env, specs[0].bundle)  # of methods.yaml
+        self.section = section_name(self.env, specs[0].bundle, specs[0].env_kwargs.get("reward"))  # of methods.yaml
         self.distributions = {name: choice.distribution() for name, choice in space.items()}
         name = f"{self.env} {self.method} {study_key(specs, space)}"
         self.study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)

@@ -149,19 +149,19 @@ class StartsFromLog(BaseAlgorithm):
 
     Attributes:
         warm_start: passes over the logged slates of the bundle's pool, at most, before the first step; 0 for none.
-        sharpness: of the policy that the log gives (see `cloning_loss`); 1 where the algorithm has a loss of its own.
-        critic_first: vector steps after which the policy learns too; before, the critic alone does, so that it knows
-            the policy that the log gave before it judges what that does. None without a warm start.
+        sharpness: of the policy that the log gives (see `cloning_loss`).
+        critic_first: vector steps of learning after which the policy learns too; before, the critic alone does, so that
+            it knows the policy that the log gave before it judges what that does. None without a warm start.
     """
 
     warm_start: int
-    sharpness: float = 1.0
+    sharpness: float
     critic_first: int
     policy: SlatePolicy
 
     def learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> Any:
         """Start from the log, if that is asked for and nothing was learned yet; then learn as the algorithm does."""
-        if self.warm_start and self._n_updates == 0:
+        if self.warm_start and self.num_timesteps == 0:
             assert self.env is not None
             users = self.env.get_attr("bundle")[0].users["train"]
             warm_start(self.policy, users, self.cloning, self.warm_start, self.seed or 0)

@@ -17,6 +17,7 @@ from hsrl_agent.baselines import (
     Supervised,
     make_a2c,
     make_ddpg,
+    make_hac_from_log,
     make_ppo,
     make_td3,
 )
@@ -68,12 +69,7 @@ METHODS: dict[str, Method] = {
     "hac": Method(
         "item", lambda env, seed, device, settings: HAC("HACPolicy", env, seed=seed, device=device, **settings)
     ),
-    "hac-log": Method(
-        "item",
-        lambda env, seed, device, settings: HAC(
-            "HACPolicy", env, seed=seed, device=device, **{"warm_start": 8, "sharpness": 3.0, **settings}
-        ),
-    ),
+    "hac-log": Method("item", lambda env, seed, device, settings: make_hac_from_log(env, seed, device, **settings)),
     "ppo": Method("sid", lambda env, seed, device, settings: make_ppo(env, seed, device, **settings)),
     "hsrl-scratch": Method(  # as A2C without a warm start is to A2C with one
         "sid",

@@ -2,7 +2,7 @@
 
 from hsrl_agent.baselines.a2c import A2CFromLog, make_a2c
 from hsrl_agent.baselines.ddpg import HyperPolicy, make_ddpg
-from hsrl_agent.baselines.hac import HAC, HACPolicy
+from hsrl_agent.baselines.hac import HAC, HACPolicy, make_hac_from_log
 from hsrl_agent.baselines.oracle import Oracle
 from hsrl_agent.baselines.pgra import PGRA, PGRAPolicy
 from hsrl_agent.baselines.ppo import make_ppo
@@ -23,6 +23,7 @@ __all__ = [
     "Supervised",
     "make_a2c",
     "make_ddpg",
+    "make_hac_from_log",
     "make_ppo",
     "make_td3",
 ]

@@ -8,6 +8,7 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -44,20 +45,20 @@ class HACNetwork(LatentNetwork):
 class HACPolicy(LatentPolicy):
     """Add noise to Z, and draw the slate from softmax <Z, kernel_i> without replacement; greedy: the top K of Z.
 
-    Scores are taken `sharpness` times for the draw; the published form is at 1.
+    Scores, and the noise in them, are taken `draw_sharpness` times for the draw; the published form is at 1.
     """
 
     samples_items = True
     network: HACNetwork
     target_network: HACNetwork
 
-    def __init__(self, *args: Any, exploration_noise: float = 0.1, sharpness: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, exploration_noise: float = 0.1, draw_sharpness: float = 1.0, **kwargs: Any) -> None:
         """See `LatentPolicy`; `exploration_noise` is the standard deviation of the noise on Z."""
-        self.exploration_noise, self.sharpness = exploration_noise, sharpness
+        self.exploration_noise, self.draw_sharpness = exploration_noise, draw_sharpness
         super().__init__(*args, **kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {"exploration_noise": self.exploration_noise, "sharpness": self.sharpness}
+        own = {"exploration_noise": self.exploration_noise, "draw_sharpness": self.draw_sharpness}
         return {**super()._get_constructor_parameters(), **own}
 
     def _build_network(self) -> None:
@@ -87,7 +88,7 @@ class HAC(StartsFromLog, SlateActorCritic):
     """DDPG on hyper-actions whose critic learns from what was really shown.
 
     Replay is the published one, 100,000 transitions. With a `warm_start`, which is not published, it starts from the
-    log as HSRL does: first its own supervision on the logged slates, then the critic alone, then all four losses.
+    log: first with its own supervision and alignment on the logged slates, then the critic alone, then all four losses.
 
     Args:
         critic_weight: of the squared TD error of Q(s, h(a)).
@@ -96,7 +97,7 @@ class HAC(StartsFromLog, SlateActorCritic):
         supervision_weight: of the cross-entropy of clicks.
         exploration_noise: standard deviation of the noise on Z while learning.
         warm_start, critic_first: see `StartsFromLog`.
-        sharpness: of the draw while learning, see `HACPolicy`.
+        draw_sharpness: while learning, see `HACPolicy`.
         settings: those of `SlateActorCritic`.
     """
 
@@ -116,7 +117,7 @@ class HAC(StartsFromLog, SlateActorCritic):
         exploration_noise: float = 0.1,
         warm_start: int = 0,
         critic_first: int = 50,
-        sharpness: float = 1.0,
+        draw_sharpness: float = 1.0,
         buffer_size: int | None = 100_000,
         learning_starts: int = 2_000,
         policy_kwargs: dict[str, Any] | None = None,
@@ -124,8 +125,8 @@ class HAC(StartsFromLog, SlateActorCritic):
     ) -> None:
         self.critic_weight, self.actor_weight = critic_weight, actor_weight
         self.alignment_weight, self.supervision_weight = alignment_weight, supervision_weight
-        self.warm_start, self.critic_first, self.sharpness = warm_start, critic_first, sharpness
-        draw = {"exploration_noise": exploration_noise, "sharpness": sharpness}
+        self.warm_start, self.critic_first = warm_start, critic_first
+        draw = {"exploration_noise": exploration_noise, "draw_sharpness": draw_sharpness}
         super().__init__(
             policy,
             env,
@@ -148,20 +149,27 @@ class HAC(StartsFromLog, SlateActorCritic):
         )
 
     def catching_up(self, batch: SlateSamples) -> Tensor:
-        """Return the critic's loss, with a gradient for the critic's own weights alone."""
+        """Return the critic's part of the objective, with a gradient for the critic's own weights alone."""
         network = self.policy.network
         with torch.no_grad():
             state, points = self.policy.state(batch.observations), network.infer(batch.slates)
             target = self.td_target(batch, self.next_value(batch))
-        return (network.value_of(state, points) - target).square().mean()
+        return self.critic_weight * (network.value_of(state, points) - target).square().mean()
 
     def cloning(self, rows: LoggedSlates) -> Tensor:
-        """Return the supervision of logged slates: HAC's own, so that it goes on with what it started from."""
-        state = self.policy.state({"profile": rows.profile, "history": rows.history})
-        return self.supervision(self.policy.network.scores(self.policy.network.actor(state)), rows.slate, rows.clicks)
+        """Return the two losses that need no critic, of logged slates: learning goes on with what it started from."""
+        network = self.policy.network
+        points = network.actor(self.policy.state({"profile": rows.profile, "history": rows.history}))
+        scores = network.scores(points)
+        supervision = self.supervision(scores, rows.slate, rows.clicks)
+        return self.supervision_weight * supervision + self.alignment_weight * self.alignment(points, scores)
 
-    @staticmethod
-    def supervision(scores: Tensor, slates: Tensor, clicks: Tensor) -> Tensor:
+    def alignment(self, points: Tensor, scores: Tensor) -> Tensor:
+        """Return how far points (B, d) are from the slates that their scores (B, N) name, the mean over B and d."""
+        own_slates = SlateDistribution(scores.detach()).mode(self.policy.slate_size)
+        return (points - self.policy.network.infer(own_slates)).square().mean()
+
+    def supervision(self, scores: Tensor, slates: Tensor, clicks: Tensor) -> Tensor:
         """Return the mean cross-entropy of clicks (B, K), the scores (B, N) being logits; items not live count as 0."""
         shown = scores.gather(1, slates - 1)
         live = shown.isfinite()  # what was retired since counts for nothing
@@ -179,13 +187,12 @@ class HAC(StartsFromLog, SlateActorCritic):
         scores = network.scores(points)
         with torch.no_grad():
             target = self.td_target(batch, self.next_value(batch))
-            own_slates = SlateDistribution(scores).mode(self.policy.slate_size)
         # What the slate was worth trains critic and state; to move the kernels would be to move the action.
         value = network.value_of(state, network.infer(batch.slates).detach())
         return Losses(
             critic=(value - target).square().mean(),
             actor=-network.judge(state, points).mean(),
-            alignment=(points - network.infer(own_slates)).square().mean(),
+            alignment=self.alignment(points, scores),
             supervision=self.supervision(scores, batch.slates, batch.clicks),
             value=value.detach().mean(),
         )
@@ -196,3 +203,25 @@ class HAC(StartsFromLog, SlateActorCritic):
         next_state = self.policy.state(batch.next_observations, target=True)
         next_slates = SlateDistribution(target.scores(target.actor(next_state))).mode(self.policy.slate_size)
         return target.value_of(next_state, target.infer(next_slates))
+
+
+def make_hac_from_log(env: VecEnv, seed: int = 0, device: str = "cpu", **changes: Any) -> HAC:
+    """Return a HAC that starts from the log, with HSRL's draw and pace: large batches at once, a target that is near.
+
+    The published HAC waits for 2,000 transitions and takes 64 of them an update: in the few thousand user-steps of a
+    table it would hardly leave its start.
+
+    Args:
+        env: an environment with action_mode="item".
+        seed: of weights, replay and environment.
+        device: "cpu" or "cuda".
+        changes: any argument of `HAC`.
+    """
+    settings: dict[str, Any] = {
+        "warm_start": 8,
+        "draw_sharpness": 3.0,
+        "learning_starts": 0,
+        "batch_size": 256,
+        "tau": 0.05,
+    }
+    return HAC("HACPolicy", env, seed=seed, device=device, **{**settings, **changes})

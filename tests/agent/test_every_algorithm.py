@@ -39,7 +39,7 @@ LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "td3": (250, EARLY),
     "pgra": (300, {}),
     "hac": (250, EARLY),
-    "hac-log": (100, {**EARLY, "warm_start": 60}),
+    "hac-log": (100, {"warm_start": 60}),
     "ppo": (250, {}),
     "hsrl": (300, {"entropy_weight": 0.1, "warm_start": 0}),
 }

@@ -115,6 +115,11 @@ def test_learn_starts_from_the_log_once(toy_world: Bundle, monkeypatch: pytest.M
     assert len(calls) == 1
     make(toy_world, num_envs=4, warm_start=0).learn(8)
     assert len(calls) == 1
+    env = make_vec_env("HSRL-ML1M-v0", 4, bundle=toy_world, action_mode="item")
+    waiting = METHODS["hac-log"].make(env, 0, "cpu", {"learning_starts": 1_000})
+    waiting.learn(8)
+    waiting.learn(8, reset_num_timesteps=False)  # no update so far
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("name", ["hsrl", "a2c-log", "hac-log"])

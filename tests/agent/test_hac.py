@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from test_pgra import batch, reached, set_linear
 from torch.nn import functional
 from toy import OPTIMUM
 
-from hsrl_agent.baselines import HAC
-from hsrl_agent.from_log import warm_start
+from hsrl_agent.baselines import HAC, HACPolicy
+from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, warm_start
 from hsrl_gym.bundle import Bundle
 
 FAR = [-9.0, -9.0]
@@ -126,7 +127,7 @@ def test_exploring_draws_slates_and_greed_does_not(toy_world: Bundle) -> None:
     torch.testing.assert_close(shares, odds, atol=0.025, rtol=0.0)
     assert len(policy._predict(observation, deterministic=True).unique(dim=0)) == 1
     assert points.std(0).max() < 1e-5
-    policy.sharpness = 3.0
+    policy.draw_sharpness = 3.0
     with torch.no_grad():
         actions, points = policy.explore(observation)
         odds = functional.softmax(3.0 * policy.network.scores(points)[0], dim=0)
@@ -136,23 +137,37 @@ def test_exploring_draws_slates_and_greed_does_not(toy_world: Bundle) -> None:
         torch.testing.assert_close(policy.explore(observation)[1].std(0), torch.full((32,), 0.3), atol=0.02, rtol=0.0)
 
 
-def test_a_warm_start_is_its_own_supervision(toy_world: Bundle) -> None:
-    """From the log alone: which items are clicked. Items that were retired since count for nothing."""
+def test_a_warm_start_knows_the_toy_world(toy_world: Bundle) -> None:
+    """From the log alone: which items are clicked. The critic is as it was, the target is the network."""
     model = make("hac-log", toy_world)
     critic = [weight.clone() for weight in model.policy.critic.parameters()]
     warm_start(model.policy, toy_world.users["train"], model.cloning, 60, 0)
     assert mean_reward(model, toy_world, "item") > 0.95 * OPTIMUM
     assert all(map(torch.equal, model.policy.critic.parameters(), critic))
+    for weight, target in zip(model.policy.network.parameters(), model.policy.target_network.parameters(), strict=True):
+        torch.testing.assert_close(weight.detach(), target)
+
+
+def test_a_warm_start_minimises_supervision_and_alignment(by_hand: HAC) -> None:
+    """Those of the two states and slates above; items that were retired since count for nothing."""
+    by_hand.supervision_weight, by_hand.alignment_weight = 3.0, 5.0
+    slates, clicks = batch().slates, torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    rows = LoggedSlates(torch.zeros(2, 2), torch.zeros(2, 5).long(), slates, clicks)
+    supervision = (2 * math.log1p(math.exp(-1)) + 2 * math.log(2)) / 4
+    alignment = (0.5**2 + 1.0**2) / 4
+    assert by_hand.cloning(rows).item() == pytest.approx(3 * supervision + 5 * alignment, rel=1e-5)
     scores = torch.tensor([[1.0, -torch.inf, 2.0]])
-    loss = model.supervision(scores, torch.tensor([[1, 2]]), torch.tensor([[1.0, 1.0]]))
+    loss = by_hand.supervision(scores, torch.tensor([[1, 2]]), torch.tensor([[1.0, 1.0]]))
     assert loss.item() == pytest.approx(math.log1p(math.exp(-1)) / 2, rel=1e-5)
 
 
 def test_the_critic_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> None:
     """Two updates that move the critic and nothing else, towards what the losses call right; a third moves all."""
-    model = learnt("hac-log", toy_world, 5, learning_starts=8, warm_start=1, critic_first=1_000)
-    batch_of = model.replay_buffer.sample(64)
-    torch.testing.assert_close(model.objective(batch_of), model.losses(batch_of).critic)
+    rates = {"learning_rate": 1e-5, "critic_weight": 2.0}
+    model = learnt("hac-log", toy_world, 5, warm_start=1, critic_first=1_000, **rates)
+    sample = model.replay_buffer.sample(64)
+    torch.testing.assert_close(model.objective(sample), 2.0 * model.losses(sample).critic)
+    assert model.policy.optimizer.param_groups[0]["lr"] == CATCHING_UP_RATE
     model.critic_first = model._n_updates + 2
     moved_by_update = []
     for _ in range(3):
@@ -162,4 +177,14 @@ def test_the_critic_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> No
         moved_by_update.append({name.split(".")[0] for name, weight in after if not weight.equal(before[name])})
     assert moved_by_update[:2] == [{"critic"}, {"critic"}]
     assert moved_by_update[2] == {"encoder", "actor", "kernel_map", "kernel_free", "critic"}
+    assert model.policy.optimizer.param_groups[0]["lr"] == 1e-5
     assert not learnt("hac", toy_world).catches_up()
+
+
+def test_the_draw_is_saved(toy_world: Bundle, tmp_path: Path) -> None:
+    model = learnt("hac-log", toy_world, exploration_noise=0.3)
+    model.save(tmp_path / "agent")
+    model.policy.save(tmp_path / "policy")
+    for policy in (HAC.load(tmp_path / "agent").policy, HACPolicy.load(tmp_path / "policy")):
+        assert (policy.draw_sharpness, policy.exploration_noise) == (3.0, 0.3)
+    assert make("hac", toy_world).policy.draw_sharpness == 1.0

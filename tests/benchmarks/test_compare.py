@@ -368,6 +368,33 @@ def test_settings_chosen_on_a_bundle_hold_there_alone(tmp_path: Path) -> None:
         read_settings(tmp_path / "methods.yaml")
 
 
+def test_settings_chosen_under_a_reward_rule_hold_there_alone(tmp_path: Path) -> None:
+    settings = {
+        "hsrl": {ENV: {"tau": 0.5}, f"{ENV}/mine": {"gamma": 0.8}, f"{ENV}/mine/mean_with_cost": {"gamma": 0.7}}
+    }
+    for reward, gamma in ((None, 0.8), ("sweet_point", 0.8), ("mean_with_cost", 0.7)):  # sweet_point is ENV's own
+        assert settings_for(settings, "hsrl", ENV, "mine", reward) == {"tau": 0.5, "gamma": gamma}
+    assert settings_for(settings, "hsrl", ENV, None, "mean_with_cost") == {"tau": 0.5}
+
+
+@pytest.mark.parametrize("section", [f"{ENV}/", f"{ENV}/a/b", f"{ENV}/a b", f"{ENV}/a/sweet_point/b"])
+def test_sections_that_nothing_reads(section: str, tmp_path: Path) -> None:
+    (tmp_path / "methods.yaml").write_text(f"hsrl: {{'{section}': {{gamma: 0.7}}}}\n")
+    with pytest.raises(HsrlError, match="expected ENV, ENV/NAME of a bundle's folder, ENV/NAME/REWARD"):
+        read_settings(tmp_path / "methods.yaml")
+
+
+def test_a_plan_takes_the_settings_of_its_bundle(tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {"hsrl": {f"{ENV}/tiny": {"gamma": 0.8}, f"{ENV}/tiny/mean_with_cost": {"gamma": 0.7}}}
+    monkeypatch.setattr("plan.read_settings", lambda: chosen)
+    call = [f"--envs={ENV}", "--seeds=0", f"--bundle={ENV}={tiny_bundle_folder}"]
+    (spec,) = make_plan([*call, "--methods=hsrl"]).specs
+    assert spec.settings == {"gamma": 0.8}
+    (spec,) = make_plan([*call, "--methods=hsrl", f"--reward={ENV}=mean_with_cost"]).specs
+    assert spec.settings == {"gamma": 0.7}
+    assert {spec.settings["gamma"] for spec in make_plan([*call, "--table=3"]).specs} == {0.8}
+
+
 def test_shipped_settings_are_of_methods_that_exist() -> None:
     assert set(read_settings()) <= set(METHODS)
 

@@ -188,6 +188,15 @@ def test_what_was_chosen_on_a_bundle_is_where_the_next_call_starts(
     assert read_settings(configs / "methods.yaml")["a2c"] == {f"{ENV}/tiny": {"learning_rate": 5e-4, "n_steps": 1}}
 
 
+def test_another_reward_rule_has_settings_of_its_own(call: list[str], slots: type[FakeSlot], configs: Path) -> None:
+    assert tune.main([*call, "--methods=a2c", "--trials=1", "--reward=mean_with_cost"]) == 0
+    assert slots.seen[0].env_kwargs == {"reward": "mean_with_cost"}
+    assert set(read_settings(configs / "methods.yaml")["a2c"]) == {"default", f"{ENV}/tiny/mean_with_cost"}
+    assert (configs / "tuned" / f"{ENV}-tiny-mean_with_cost-a2c.yaml").is_file()
+    assert tune.main([*call, "--methods=a2c", "--trials=1", "--reward=sweet_point"]) == 0  # the environment's own
+    assert f"{ENV}/tiny" in read_settings(configs / "methods.yaml")["a2c"]
+
+
 def test_other_steps_are_another_study(call: list[str], slots: type[FakeSlot]) -> None:
     assert tune.main([*call, "--methods=a2c", "--trials=2"]) == 0
     assert tune.main([*call, "--methods=a2c", "--trials=2", "--steps=65"]) == 0
@@ -281,7 +290,7 @@ def test_shipped_space_is_of_what_methods_have_now(tiny_bundle_folder: Path) -> 
     assert set(spaces) == set(METHODS) - {"random", "popularity", "oracle"}
     for method, space in spaces.items():
         assert 3 <= len(space) <= 4
-        assert space["learning_rate"] == Choice(1e-4, 3e-3, True)
+        assert space["learning_rate"] == Choice(1e-5 if method in ("a2c-log", "hac-log") else 1e-4, 3e-3, True)
         agent: Any = make_agent(RunSpec(ENV, method, 0, 32, str(tiny_bundle_folder), n_envs=32))
         now = current(agent, space, {}, method)
         assert now.keys() == space.keys()
@@ -340,6 +349,7 @@ def test_refuses_spaces_that_are_none(tmp_path: Path, text: str, message: str) -
         (["--env=HSRL-RL4R-v0"], "unknown environment 'HSRL-RL4R-v0'"),
         (["--reward=sweet"], "unknown reward rule 'sweet'"),
         (["--bundle=nowhere"], "nowhere"),
+        (["--bundle=two words"], "or ENV/NAME/REWARD, the name without blanks and signs"),
         (["--configs=nowhere"], "nowhere"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see --help"),
     ],
