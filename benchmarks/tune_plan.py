@@ -89,10 +89,10 @@ def make_tune_plan(arguments: Sequence[str] | None = None) -> TunePlan:
     """
     options = parser().parse_args(arguments)
     n_trials = _trials(options.trials)
-    check_section(section_name(options.env, options.bundle, options.reward))
     search_file = options.configs / SEARCH_FILE
     spaces = read_search(search_file)
     plan = make_plan(_table_arguments(options, list(spaces)))
+    check_section(section_name(options.env, options.bundle, options.reward))
     settings = read_settings(options.configs / METHODS_FILE.name)
     methods = []
     for method in dict.fromkeys(spec.method for spec in plan.specs):

@@ -380,7 +380,7 @@ def test_settings_chosen_under_a_reward_rule_hold_there_alone(tmp_path: Path) ->
 @pytest.mark.parametrize("section", [f"{ENV}/", f"{ENV}/a/b", f"{ENV}/a b", f"{ENV}/a/sweet_point/b"])
 def test_sections_that_nothing_reads(section: str, tmp_path: Path) -> None:
     (tmp_path / "methods.yaml").write_text(f"hsrl: {{'{section}': {{gamma: 0.7}}}}\n")
-    with pytest.raises(HsrlError, match="expected ENV, ENV/NAME of a bundle's folder, ENV/NAME/REWARD"):
+    with pytest.raises(HsrlError, match="expected ENV, ENV/NAME of a bundle's folder, or ENV/NAME/REWARD"):
         read_settings(tmp_path / "methods.yaml")
 
 

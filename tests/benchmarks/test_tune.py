@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -349,7 +350,6 @@ def test_refuses_spaces_that_are_none(tmp_path: Path, text: str, message: str) -
         (["--env=HSRL-RL4R-v0"], "unknown environment 'HSRL-RL4R-v0'"),
         (["--reward=sweet"], "unknown reward rule 'sweet'"),
         (["--bundle=nowhere"], "nowhere"),
-        (["--bundle=two words"], "or ENV/NAME/REWARD, the name without blanks and signs"),
         (["--configs=nowhere"], "nowhere"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see --help"),
     ],
@@ -362,6 +362,14 @@ def test_a_call_that_cannot_be_run_gets_one_line(
     assert message in errors
     assert errors.count("\n") == 1
     assert errors.startswith("tune.py: ")
+
+
+def test_refuses_a_folder_that_no_section_can_be_named_after(
+    call: list[str], tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(tiny_bundle_folder, tmp_path / "two words")
+    assert tune.main([*call, f"--bundle={copy}"]) == 2
+    assert "or ENV/NAME/REWARD, the name without blanks and signs" in capsys.readouterr().err
 
 
 def test_refuses_an_environment_that_has_one_user(spec: RunSpec) -> None:
