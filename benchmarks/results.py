@@ -168,6 +168,7 @@ class Summary:
         total_reward, depth: over the seeds.
         true_reward: Total Reward by the true user, over the seeds that have it; None where nobody knows the user.
         reward_to_reference, depth_to_reference: the method minus HSRL, seed by seed; None without common seeds.
+        true_to_reference: the same of Total Reward by the true user.
         reference_better: probability that a run of HSRL has the higher Total Reward; None for HSRL and without it.
         click_rate: mean over the seeds.
         train_seconds: mean over the seeds.
@@ -181,6 +182,7 @@ class Summary:
     true_reward: Interval | None
     reward_to_reference: Interval | None
     depth_to_reference: Interval | None
+    true_to_reference: Interval | None
     reference_better: float | None
     click_rate: float
     train_seconds: float
@@ -224,18 +226,26 @@ def probability_of_improvement(better: Sequence[float], worse: Sequence[float]) 
     return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
 
 
+def _true_rewards(runs: dict[int, Row]) -> dict[int, float]:
+    """Return Total Reward by the true user of the seeds that have it."""
+    return {seed: run["true_user"]["total_reward"] for seed, run in sorted(runs.items()) if run.get("true_user")}
+
+
 def _summary(env: str, method: str, runs: dict[int, Row], reference: dict[int, Row]) -> Summary:
     seeds = sorted(runs)
 
     def over_seeds(column: str) -> list[float]:
         return [runs[seed][column] for seed in seeds]
 
-    true_rewards = [runs[seed]["true_user"]["total_reward"] for seed in seeds if runs[seed].get("true_user")]
+    true_rewards, true_reference = _true_rewards(runs), _true_rewards(reference)
     rivals = [row["total_reward"] for row in reference.values()] if method != REFERENCE else []
     common = [seed for seed in seeds if seed in reference] if method != REFERENCE else []
 
     def paired(column: str) -> Interval | None:
         return interval([runs[seed][column] - reference[seed][column] for seed in common]) if common else None
+
+    both = [seed for seed in common if seed in true_rewards and seed in true_reference]
+    true_changes = [true_rewards[seed] - true_reference[seed] for seed in both]
 
     return Summary(
         env=env,
@@ -243,9 +253,10 @@ def _summary(env: str, method: str, runs: dict[int, Row], reference: dict[int, R
         seeds=tuple(seeds),
         total_reward=interval(over_seeds("total_reward")),
         depth=interval(over_seeds("depth")),
-        true_reward=interval(true_rewards) if true_rewards else None,
+        true_reward=interval(list(true_rewards.values())) if true_rewards else None,
         reward_to_reference=paired("total_reward"),
         depth_to_reference=paired("depth"),
+        true_to_reference=interval(true_changes) if true_changes else None,
         reference_better=probability_of_improvement(rivals, over_seeds("total_reward")) if rivals else None,
         click_rate=float(np.mean(over_seeds("click_rate"))),
         train_seconds=float(np.mean([runs[seed].get("train_seconds", 0.0) for seed in seeds])),

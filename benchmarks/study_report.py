@@ -25,16 +25,22 @@ _FULL = "HSRL (full)"
 
 
 def study_table(what: str, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Return heading and lines: each variant's scores, its change to HSRL paired by seed, and the paper's change."""
-    heading = ["Variant", "Total Reward [95%]", "Depth [95%]", "change of reward [95%]", "%", "P(HSRL better)"]
-    heading += ["paper: reward % / depth %"] if what == "table3" else []
+    """Return heading and lines: each variant's scores, its change to HSRL paired by seed, and the paper's change.
+
+    Where the true user is known, the change by that user stands beside.
+    """
     summaries = summarise(rows)
+    true_user = any(summary.true_reward for summary in summaries)
+    heading = ["Variant", "Total Reward [95%]", "Depth [95%]", "change of reward [95%]", "%", "P(HSRL better)"]
+    heading += ["true user [95%]", "change [95%]"] if true_user else []
+    heading += ["paper: reward % / depth %"] if what == "table3" else []
     envs = list(dict.fromkeys(summary.env for summary in summaries))
     lines = []
     for summary in [*(s for s in summaries if s.method == REFERENCE), *(s for s in summaries if s.method != REFERENCE)]:
         name = _FULL if summary.method == REFERENCE else label(summary.method)
         line = [name if len(envs) == 1 else f"{short(summary.env)}: {name}", *_scores(summary)]
-        line += [*_change(summary, summaries)]
+        line += _change(summary, summaries)
+        line += _true_scores(summary) if true_user else []
         line += [_paper(summary.method)] if what == "table3" else []
         lines.append(line)
     return heading, lines
@@ -50,6 +56,11 @@ def _change(summary: Summary, summaries: Sequence[Summary]) -> list[str]:
         return ["", "", ""]
     full = next(one for one in summaries if (one.env, one.method) == (summary.env, REFERENCE))
     return [pair.text(signed=True), f"{100 * pair.mean / full.total_reward.mean:+.1f}", f"{better:.2f}"]
+
+
+def _true_scores(summary: Summary) -> list[str]:
+    reward, change = summary.true_reward, summary.true_to_reference
+    return [reward.text() if reward else "", change.text(signed=True) if change else ""]
 
 
 def _paper(variant: str) -> str:

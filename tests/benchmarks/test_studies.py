@@ -143,6 +143,15 @@ def test_table_by_hand() -> None:
     ]
 
 
+def test_the_true_user_s_change_stands_beside() -> None:
+    """Seeds 0, 1: the true user gives HSRL 8 and 9, without entropy 6 and, of seed 1, nobody asked."""
+    rows = [row("", seed, 10.0, true_user={"total_reward": 8.0 + seed}) for seed in (0, 1)]
+    rows += [row("w/o entropy", 0, 9.0, true_user={"total_reward": 6.0}), row("w/o entropy", 1, 9.0)]
+    heading, lines = study_table("table3", rows)
+    assert heading[-3:] == ["true user [95%]", "change [95%]", "paper: reward % / depth %"]
+    assert [line[-3:-1] for line in lines] == [["8.50 [8.00, 9.00]", ""], ["6.00 [n/a]", "-2.00 [n/a]"]]
+
+
 def test_panels_of_figure_5() -> None:
     rows = [row("", 0, 10.0), row("vocabulary = 128", 0, 9.0), row("vocabulary = 16", 0, 8.0)]
     rows += [row("entropy weight = 0", 0, 7.0)]
