@@ -22,6 +22,7 @@ PAPER_CHANGES = {
 }
 TITLES = {"table3": "Table 3", "figure5": "Figure 5"}
 _FULL = "HSRL (full)"
+_MAX_COLUMNS = 7  # that a terminal of 120 characters shows without breaking numbers
 
 
 def study_table(what: str, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -77,17 +78,25 @@ def write_study_table(what: str, rows: Sequence[Row], out: Path, asked: dict[str
 
 
 def print_study(what: str, console: Console, rows: Sequence[Row], asked: dict[str, list[int]]) -> None:
-    """Print the table and what has to be known to read it."""
+    """Print the table, without Depth where the true user stands in it, and what has to be known to read it."""
     heading, lines = study_table(what, rows)
+    if len(heading) > _MAX_COLUMNS:  # it is in the file
+        depth = heading.index("Depth [95%]")
+        heading, *lines = [line[:depth] + line[depth + 1 :] for line in (heading, *lines)]
     envs = ", ".join(dict.fromkeys(row["env"] for row in rows))
     table = Table(title=f"{envs} ({TITLES[what]})", title_justify="left", title_style="bold")
     for column, name in enumerate(heading):
-        table.add_column(name.replace("[", r"\["), justify="right" if column else "left")
+        table.add_column(_broken(name), justify="right" if column else "left")
     for line in lines:
-        table.add_row(*(cell.replace("[", r"\[") for cell in line), style="bold" if _FULL in line[0] else None)
+        table.add_row(*map(_broken, line), style="bold" if _FULL in line[0] else None)
     console.print(table)
     for text in caption(rows, summarise(rows), asked):
         console.print(f"- {text.replace('**', '')}", markup=False, highlight=False)
+
+
+def _broken(cell: str) -> str:
+    """Return a cell for rich, an interval on a line of its own."""
+    return cell.replace(" [", "\n[").replace("[", r"\[")
 
 
 def groups_of(rows: Sequence[Row], column: str) -> dict[str, list[tuple[float, list[float]]]]:
