@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "journal.log"
-_SEED = 0  # of the sampler
 _STARTUP_TRIALS = 5  # drawn at random before the sampler looks at what the others brought
 
 
@@ -136,8 +136,9 @@ class MethodStudy:
         from optuna.samplers import TPESampler
 
         n_finished = len(self.finished())
-        # A sampler for each trial, so that a study that was interrupted draws what it would have drawn.
-        seed = int(np.random.SeedSequence((_SEED, n_finished)).generate_state(1)[0])
+        # A sampler for each trial, so that a study that was interrupted draws what it would have drawn; another for each
+        # section, where what was chosen elsewhere, which is trial 0, would else be drawn a second time.
+        seed = int(np.random.SeedSequence((zlib.crc32(self.section.encode()), n_finished)).generate_state(1)[0])
         self.study.sampler = TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
         self.asked = self.study.ask(self.distributions)
         settings = rounded(self.asked.params) if n_finished else self.asked.params

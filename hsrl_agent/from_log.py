@@ -80,7 +80,7 @@ def fit(
     """
     device, generator = log.profile.device, torch.Generator().manual_seed(seed)
     cut = int((1.0 - HELD_OUT) * len(log))
-    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
     best, best_state, since_best = float("inf"), copy.deepcopy(network.state_dict()), 0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator

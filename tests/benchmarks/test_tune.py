@@ -198,6 +198,15 @@ def test_another_reward_rule_has_settings_of_its_own(call: list[str], slots: typ
     assert f"{ENV}/tiny" in read_settings(configs / "methods.yaml")["a2c"]
 
 
+def test_what_was_chosen_elsewhere_is_not_drawn_again(call: list[str], slots: type[FakeSlot], configs: Path) -> None:
+    assert tune.main([*call, "--methods=a2c", "--trials=6"]) == 0
+    elsewhere = [one.settings["learning_rate"] for one in slots.seen]
+    slots.seen = []
+    assert tune.main([*call, "--methods=a2c", "--trials=6", "--reward=mean_with_cost"]) == 0
+    here = [one.settings["learning_rate"] for one in slots.seen]
+    assert set(here[2:]).isdisjoint(elsewhere[2:])  # the first trial, two seeds of it, is what the method has
+
+
 def test_other_steps_are_another_study(call: list[str], slots: type[FakeSlot]) -> None:
     assert tune.main([*call, "--methods=a2c", "--trials=2"]) == 0
     assert tune.main([*call, "--methods=a2c", "--trials=2", "--steps=65"]) == 0
