@@ -136,8 +136,8 @@ class MethodStudy:
         from optuna.samplers import TPESampler
 
         n_finished = len(self.finished())
-        # A sampler for each trial, so that a study that was interrupted draws what it would have drawn; another for each
-        # section, where what was chosen elsewhere, which is trial 0, would else be drawn a second time.
+        # A sampler for each trial, so that a study that was interrupted draws what it would have drawn; another for
+        # each section, where what was chosen elsewhere, which is trial 0, would else be drawn a second time.
         seed = int(np.random.SeedSequence((zlib.crc32(self.section.encode()), n_finished)).generate_state(1)[0])
         self.study.sampler = TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
         self.asked = self.study.ask(self.distributions)

@@ -122,10 +122,14 @@ def cloning_loss(policy: SlatePolicy, log: LoggedSlates, sharpness: float = 1.0)
     distribution, value = policy.score({"profile": log.profile, "history": log.history})
     live = distribution.scores.isfinite()
     average = distribution.scores.masked_fill(~live, 0.0).sum(1, keepdim=True) / live.sum(1, keepdim=True)
-    shown = live.gather(1, log.slate - 1)
-    above = distribution.scores.gather(1, log.slate - 1).masked_fill(~shown, 0.0) - average  # (B, K)
-    logit = above / sharpness + value.unsqueeze(1)
-    return functional.binary_cross_entropy_with_logits(logit, log.clicks, weight=shown.to(logit.dtype))
+    above = distribution.scores.gather(1, log.slate - 1) - average  # (B, K)
+    return click_loss(above / sharpness + value.unsqueeze(1), log.clicks)
+
+
+def click_loss(logits: Tensor, clicks: Tensor) -> Tensor:
+    """Return the mean cross-entropy of clicks (B, K); a logit of -inf, of an item not live, counts as 0."""
+    live = logits.isfinite()
+    return functional.binary_cross_entropy_with_logits(logits.where(live, 0.0), clicks, live.to(clicks.dtype))
 
 
 def warm_start(

@@ -11,14 +11,13 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from hsrl_agent.algorithm import SlateActorCritic
 from hsrl_agent.baselines.latent import LatentNetwork, LatentPolicy
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.from_log import LoggedSlates, StartsFromLog
+from hsrl_agent.from_log import LoggedSlates, StartsFromLog, click_loss
 
 
 class HACNetwork(LatentNetwork):
@@ -161,19 +160,13 @@ class HAC(StartsFromLog, SlateActorCritic):
         network = self.policy.network
         points = network.actor(self.policy.state({"profile": rows.profile, "history": rows.history}))
         scores = network.scores(points)
-        supervision = self.supervision(scores, rows.slate, rows.clicks)
+        supervision = click_loss(scores.gather(1, rows.slate - 1), rows.clicks)
         return self.supervision_weight * supervision + self.alignment_weight * self.alignment(points, scores)
 
     def alignment(self, points: Tensor, scores: Tensor) -> Tensor:
         """Return how far points (B, d) are from the slates that their scores (B, N) name, the mean over B and d."""
         own_slates = SlateDistribution(scores.detach()).mode(self.policy.slate_size)
         return (points - self.policy.network.infer(own_slates)).square().mean()
-
-    def supervision(self, scores: Tensor, slates: Tensor, clicks: Tensor) -> Tensor:
-        """Return the mean cross-entropy of clicks (B, K), the scores (B, N) being logits; items not live count as 0."""
-        shown = scores.gather(1, slates - 1)
-        live = shown.isfinite()  # what was retired since counts for nothing
-        return functional.binary_cross_entropy_with_logits(shown.where(live, 0.0), clicks, live.to(clicks.dtype))
 
     def facts(self, batch: SlateSamples) -> dict[str, Tensor]:
         """Return the terms of the loss, and the mean Q(s, h(a))."""
@@ -193,7 +186,7 @@ class HAC(StartsFromLog, SlateActorCritic):
             critic=(value - target).square().mean(),
             actor=-network.judge(state, points).mean(),
             alignment=self.alignment(points, scores),
-            supervision=self.supervision(scores, batch.slates, batch.clicks),
+            supervision=click_loss(scores.gather(1, batch.slates - 1), batch.clicks),
             value=value.detach().mean(),
         )
 

@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from torch.nn import functional
 
 from hsrl_agent.baselines.simple import item_space
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.from_log import LoggedSlates, fit
+from hsrl_agent.from_log import LoggedSlates, click_loss, fit
 from hsrl_agent.networks import ItemNetwork, take_weights
 from hsrl_gym.errors import HsrlError
 
@@ -72,9 +71,7 @@ class Supervised:
 
     def _loss(self, log: LoggedSlates) -> Tensor:
         scores, _ = self.network(log.profile, log.history)
-        scores = scores.gather(1, log.slate - 1)
-        live = scores.isfinite()  # what was retired since counts for nothing
-        return functional.binary_cross_entropy_with_logits(scores.where(live, 0.0), log.clicks, live.float())
+        return click_loss(scores.gather(1, log.slate - 1), log.clicks)
 
     @torch.no_grad()
     def predict(

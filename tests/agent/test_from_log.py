@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, cloning_loss, fit, warm_start
+from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, click_loss, cloning_loss, fit, warm_start
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle import Bundle, UserPool
 
@@ -36,6 +36,15 @@ class Level(nn.Module):
 
     def loss(self, log: LoggedSlates) -> Tensor:
         return (log.profile - self.level).square().mean()
+
+
+def test_items_that_were_retired_since_count_for_nothing() -> None:
+    logits = torch.tensor([[1.0, -torch.inf]], requires_grad=True)
+    loss = click_loss(logits, torch.tensor([[1.0, 1.0]]))
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-1)) / 2, rel=1e-5)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0] < 0.0 == logits.grad[0, 1]
 
 
 def test_cloning_loss_by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
