@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -70,6 +71,9 @@ def test_figure_5_sweeps_what_the_paper_sweeps() -> None:
         ({"env": ENV, "variants": {"x": {"settings": {"entropy": 0}}}}, "unknown setting of 'hsrl' 'entropy'"),
         ({"env": ENV, "variants": {"x": {"codebook": {"level": 2}}}}, "unknown key 'level'; did you mean levels"),
         ({"env": ENV, "variants": {"x": {"codebook": {"kind": "k"}}}}, "unknown codebook 'k'"),
+        ({"env": ENV, "variants": {"x": {"codebook": {"levels": 0}}}}, "got levels 0, expected a whole number above 0"),
+        ({"env": ENV, "variants": {"x": {"codebook": {"levels": "items"}}}}, "got levels 'items', expected a whole"),
+        ({"env": ENV, "variants": {"x": {"codebook": {"vocabulary": True}}}}, "got vocabulary True, expected a whole"),
     ],
 )
 def test_a_study_that_cannot_be(tmp_path: Path, study: dict[str, Any], message: str) -> None:
@@ -92,6 +96,11 @@ def test_other_codebooks_are_made_once(tiny_bundle_folder: Path, tmp_path: Path)
     before = (Path(folder) / "bundle.yaml").stat().st_mtime_ns
     assert bundle_of(variant, ENV, bundle, tmp_path) == folder
     assert (Path(folder) / "bundle.yaml").stat().st_mtime_ns == before
+    items = bundle_of(Variant("x", codebook={"levels": 1, "vocabulary": "items"}), ENV, bundle, tmp_path)
+    assert items is not None
+    each = load_bundle(items).codebook
+    assert sorted(each.codes[1:, 0]) == list(range(len(each.codes) - 1))  # a token each
+    np.testing.assert_allclose(each.centroids[0][each.codes[1:, 0]], each.vectors[1:], atol=1e-6)
     plain = bundle_of(Variant("x", codebook={"kind": "features"}), ENV, bundle, tmp_path)
     assert plain is not None
     assert read_manifest(plain)["provenance"]["codebook"] == "features"
