@@ -19,9 +19,9 @@ _MOST_LETTERS = 40  # of the data's name over a panel
 STEPS, SECONDS = "user-steps learned from", "seconds of learning, mean over seeds"
 
 
-def draw_curves(rows: Sequence[Row], path: Path) -> None:
-    """Draw Total Reward of held-out users over user-steps into a PNG; see `curve_figure`."""
-    write_png(curve_figure(rows), path)
+def draw_curves(rows: Sequence[Row], path: Path, against: str = STEPS) -> None:
+    """Draw Total Reward of held-out users against `STEPS` or `SECONDS` into a PNG; see `curve_figure`."""
+    write_png(curve_figure(rows, against), path)
 
 
 def curve_figure(rows: Sequence[Row], against: str = STEPS, legend: bool = True) -> Figure:

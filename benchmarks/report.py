@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from belief import believe, describe
-from curves import draw_curves
+from curves import SECONDS, STEPS, draw_curves
 from results import REFERENCE, Interval, Row, Summary, label, sort_methods, summarise, write_text
 
 # Table 2 of the paper: Total Reward, Depth.
@@ -39,6 +39,7 @@ PAPER: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 WORLD = "HSRL-World-v0"  # where no user is a learned one
+CURVES = {"learning_curves.png": STEPS, "learning_curves_seconds.png": SECONDS}  # picture: what its axis says
 _CELL = 19  # columns of a terminal that a mean and its interval take on one line
 SWEET_POINT_NOTE = (
     "With the reward rule `sweet_point` a deliberate miss is optimal: on a slate of 9, 9 clicks of 9 at every step end "
@@ -76,8 +77,9 @@ def write_table2(rows: Sequence[Row], out: Path, asked: dict[str, list[int]]) ->
     summaries = summarise(rows)
     write_text(out / "table2.md", markdown(rows, summaries, asked))
     write_text(out / "table2.csv", table_csv(summaries))
-    draw_curves(rows, out / "learning_curves.png")
-    return [out / name for name in ("table2.md", "table2.csv", "learning_curves.png")]
+    for name, against in CURVES.items():
+        draw_curves(rows, out / name, against)
+    return [out / name for name in ("table2.md", "table2.csv", *CURVES)]
 
 
 def markdown(rows: Sequence[Row], summaries: Sequence[Summary], asked: dict[str, list[int]]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hsrl_agent.baselines import Oracle
 from hsrl_agent.methods import Agent
 from hsrl_gym.codebook import Codebook
 from hsrl_gym.errors import HsrlError
@@ -59,13 +60,16 @@ class Scores:
 def evaluate(agent: Agent, envs: SlateVectorEnv, n_episodes: int, seed: int) -> Scores:
     """Play one session for each of `n_episodes` users at once, with the greedy policy.
 
-    A user who has left is replaced by the environment; what the newcomer does no longer counts.
+    A user who has left is replaced by the environment; what the newcomer does no longer counts. The oracle asks the
+    users who play here.
 
     Raises:
         HsrlError: if `envs` is not that many users.
     """
     if envs.num_envs != n_episodes:
         raise HsrlError(f"got a vector of {envs.num_envs} users for {n_episodes} sessions, expected as many.")
+    if isinstance(agent, Oracle):
+        agent = agent.asking(envs)
     observation, _ = envs.reset(seed=seed)
     reward, depth, clicks, shown = (np.zeros(n_episodes) for _ in range(4))
     reward_at: list[float] = []

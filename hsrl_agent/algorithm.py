@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TrainFreq
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -19,7 +19,7 @@ from hsrl_agent.vec_env import as_sb3
 from hsrl_gym.errors import HsrlError
 
 FRESH_STEPS = 30  # vector steps in the default buffer
-LOG_EVERY = 100  # updates
+LOG_EVERY = 20  # updates
 SelfSlateActorCritic = TypeVar("SelfSlateActorCritic", bound="SlateActorCritic")
 
 
@@ -125,6 +125,12 @@ class SlateActorCritic(OffPolicyAlgorithm):
         assert self._last_obs is not None
         action, _ = self.predict(self._last_obs, deterministic=False)
         return action, action
+
+    def steps_an_update(self) -> float:
+        """Return how many vector steps lie between updates, on average."""
+        assert isinstance(self.train_freq, TrainFreq)
+        collected = self.train_freq.frequency
+        return collected / (self.gradient_steps if self.gradient_steps > 0 else collected * self.n_envs)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Do `gradient_steps` joint updates (eq. 26), each followed by a step of the target network."""

@@ -156,11 +156,13 @@ class StartsFromLog(BaseAlgorithm):
         sharpness: of the policy that the log gives (see `cloning_loss`).
         critic_first: vector steps of learning after which the policy learns too; before, the critic alone does, so that
             it knows the policy that the log gave before it judges what that does. None without a warm start.
+        steps_an_update: says how many vector steps lie between updates, on average.
     """
 
     warm_start: int
     sharpness: float
     critic_first: int
+    steps_an_update: Callable[[], float]
     policy: SlatePolicy
 
     def learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> Any:
@@ -190,10 +192,6 @@ class StartsFromLog(BaseAlgorithm):
     def catches_up(self) -> bool:
         """Return whether the critic has yet to learn what a policy from the log is worth."""
         return self.warm_start > 0 and self._n_updates * self.steps_an_update() < self.critic_first
-
-    def steps_an_update(self) -> int:
-        """Return how many vector steps lie between updates."""
-        return 1
 
     def _update_learning_rate(self, optimizers: list[Optimizer] | Optimizer) -> None:
         super()._update_learning_rate(optimizers)

@@ -107,6 +107,17 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         terminated, truncated = outcome.terminated.cpu().numpy(), outcome.truncated.cpu().numpy()
         return self.sessions.observe(after), reward, terminated, truncated, info
 
+    @property
+    def state(self) -> SessionState:
+        """The sessions as they stand: what the users themselves know, of which agents see a part.
+
+        Raises:
+            HsrlError: before the first reset.
+        """
+        if self._state is None:
+            raise HsrlError("state came before reset(); call reset() first.")
+        return self._state
+
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the masks of all environments, (B, sum(nvec)) bool; the catalog is the same for all."""
         return np.tile(self.sessions.actions.masks(), (self.num_envs, 1))

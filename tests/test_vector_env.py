@@ -280,7 +280,11 @@ def test_refusals(tiny_bundle: Bundle) -> None:
     actions = env.action_space.sample()
     with pytest.raises(HsrlError, match=r"step\(\) came before reset\(\)"):
         env.step(actions)
-    env.reset(seed=0)
+    with pytest.raises(HsrlError, match=r"state came before reset\(\)"):
+        _ = env.state
+    observation, info = env.reset(seed=0)
+    np.testing.assert_array_equal(env.state.history.numpy(), observation["history"])
+    np.testing.assert_array_equal(env.state.patience.numpy(), info["patience"])
     with pytest.raises(HsrlError, match="got 1 actions, expected one for each of the 3 environments"):
         env.step(actions[:1])
     with pytest.raises(HsrlError, match=r"got actions of shape \(12,\) and type int64, expected \(B, 12\)"):

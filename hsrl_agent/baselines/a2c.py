@@ -37,7 +37,7 @@ class A2CFromLog(StartsFromLog, A2C):
         self.warm_start, self.sharpness, self.critic_first = warm_start, sharpness, critic_first
         super().__init__(policy, env, **settings)
 
-    def steps_an_update(self) -> int:
+    def steps_an_update(self) -> float:
         """See `StartsFromLog`."""
         return self.n_steps
 

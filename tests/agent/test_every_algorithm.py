@@ -32,16 +32,18 @@ CLASSES: dict[str, Any] = {
 }
 # Vector steps and settings that each needs for the toy world.
 EARLY = {"learning_starts": 200}
+SHORT_START = {"warm_start": 1, "critic_first": 20}  # too short to know the world from the log alone
 LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "a2c": (400, {}),
-    "a2c-log": (200, {"warm_start": 60, "sharpness": 1.0}),
+    "a2c-log": (120, SHORT_START),
     "ddpg": (250, EARLY),
     "td3": (250, EARLY),
     "pgra": (300, {}),
     "hac": (250, EARLY),
-    "hac-log": (100, {"warm_start": 60}),
+    "hac-log": (120, SHORT_START),
     "ppo": (250, {}),
-    "hsrl": (300, {"entropy_weight": 0.1, "warm_start": 0}),
+    "hsrl": (120, SHORT_START),
+    "hsrl-scratch": (300, {"entropy_weight": 0.1}),
 }
 # What follows what, slowly, in those that bootstrap from a target network.
 FOLLOWS = {
@@ -68,7 +70,8 @@ def learnt(name: str, bundle: Bundle, n_steps: int = 20, **settings: Any) -> Any
 
 def test_all_are_checked() -> None:
     by_acting = {name for name, method in METHODS.items() if method.learns_online}
-    assert set(CLASSES) == set(LEARNING) == by_acting - {"hsrl-paper", "hsrl-scratch"}
+    assert set(LEARNING) == by_acting - {"hsrl-paper"}
+    assert set(CLASSES) == set(LEARNING) - {"hsrl-scratch"}
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -76,9 +79,11 @@ def test_learns_the_toy_world(name: str, toy_world: Bundle) -> None:
     n_steps, settings = LEARNING[name]
     model = make(name, toy_world, **settings)
     mode = METHODS[name].action_mode
-    untrained = mean_reward(model, toy_world, mode)
-    model.learn(N_ENVS * n_steps)
-    assert mean_reward(model, toy_world, mode) > 0.95 * OPTIMUM > untrained
+    if settings is SHORT_START:
+        model.learn(N_ENVS)  # what follows is due to acting
+    before = mean_reward(model, toy_world, mode)
+    model.learn(N_ENVS * n_steps, reset_num_timesteps=False)
+    assert mean_reward(model, toy_world, mode) > 0.95 * OPTIMUM > before
 
 
 @pytest.mark.parametrize("name", CLASSES)

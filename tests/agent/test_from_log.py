@@ -158,6 +158,17 @@ def test_catching_up_is_counted_in_vector_steps(toy_world: Bundle) -> None:
     assert model.learn(4 * 4, reset_num_timesteps=False).policy.optimizer.param_groups[0]["lr"] == 1e-3
 
 
+@pytest.mark.parametrize(("settings", "steps"), [({}, 1.0), ({"train_freq": 3}, 3.0), ({"gradient_steps": 2}, 0.5)])
+def test_so_it_is_with_replay(settings: dict[str, int], steps: float, toy_world: Bundle) -> None:
+    model = make(toy_world, num_envs=4, warm_start=1, critic_first=6, **settings)
+    assert model.steps_an_update() == steps
+    model.learn(4 * 3)
+    assert model.catches_up()
+    model.learn(4 * 3, reset_num_timesteps=False)
+    assert not model.catches_up()
+    assert make(toy_world, num_envs=4, gradient_steps=-1).steps_an_update() == 0.25
+
+
 def test_columns(toy_world: Bundle) -> None:
     users = toy_world.users["train"]
     log = LoggedSlates.of(users, "cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from toy import OPTIMUM, ToyUser
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.baselines import Oracle, oracle
+from hsrl_agent.vec_env import slate_vector_env
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.errors import HsrlError
 
@@ -43,6 +45,23 @@ def test_shows_the_likeliest_live_items(n_pairs: int, tiny_bundle: Bundle, monke
         logits = bundle.simulators["eval"](profile, history, items.expand(9, -1))
     best = items[logits.argsort(dim=1, descending=True)[:, : bundle.slate_size]].numpy()
     np.testing.assert_array_equal(Oracle(env).predict(observation)[0] + 1, best)
+
+
+def test_asks_the_users_who_play(tiny_bundle: Bundle) -> None:
+    """Whoever they are: here the `train` user, of which the agent itself knows nothing."""
+    agent = Oracle(make_vec_env(ENV, 4, bundle=tiny_bundle, action_mode="item"))
+    arguments = {"bundle": tiny_bundle, "simulator": "train", "action_mode": "item"}
+    envs = slate_vector_env(gymnasium.make_vec(ENV, num_envs=6, vectorization_mode="vector_entry_point", **arguments))
+    observation, _ = envs.reset(seed=3)
+    for _ in range(4):  # some users are replaced
+        slates, _ = agent.asking(envs).predict(observation)
+        profile, history = torch.as_tensor(observation["profile"]), torch.as_tensor(observation["history"]).long()
+        with torch.no_grad():
+            everything = torch.arange(1, tiny_bundle.n_items + 1).expand(6, -1)
+            logits = tiny_bundle.simulators["train"](profile, history, everything)
+        np.testing.assert_array_equal(slates, logits.topk(tiny_bundle.slate_size).indices.numpy())
+        assert (slates != agent.predict(observation)[0]).any()
+        observation, *_ = envs.step(slates)
 
 
 def test_bad_input(toy_world: Bundle) -> None:

@@ -135,7 +135,7 @@ def test_tables_are_printed_and_written(first: Call, folder: Path) -> None:
         assert f"| {name} | {row['total_reward']:.2f} [n/a] | {row['depth']:.2f} [n/a] |" in table
         assert f"{row['total_reward']:.2f} [n/a]" in first.output
     assert len(list((out / "runs").glob("*.json"))) == 3
-    for name in ("table2.md", "table2.csv", "results.jsonl", "learning_curves.png"):
+    for name in ("table2.md", "table2.csv", "results.jsonl", "learning_curves.png", "learning_curves_seconds.png"):
         assert f"written: {Path('out') / name}" in first.output
         assert (out / name).stat().st_size > 100
     assert "Synthetic data, no real user" in first.output

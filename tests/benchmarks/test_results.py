@@ -264,11 +264,12 @@ def test_report_is_written_whole(tmp_path: Path) -> None:
     rows = [*HSRL_ROWS, *A2C_ROWS, make_row("m:Mine", 0, 4.0, curve=[[3200, 2.0, 4.0, 5.0]])]
     out = tmp_path / "deep" / "out"
     files = [*write_table2(rows, out, {ML1M: [0, 1, 2]}), write_rows(rows, out)]
-    names = ["table2.md", "table2.csv", "learning_curves.png", "results.jsonl"]
+    names = ["table2.md", "table2.csv", "learning_curves.png", "learning_curves_seconds.png", "results.jsonl"]
     assert [file.name for file in files] == names
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(names)
-    assert [json.loads(line) for line in files[3].read_text().splitlines()] == rows
-    assert files[2].read_bytes().startswith(b"\x89PNG")
+    assert [json.loads(line) for line in files[-1].read_text().splitlines()] == rows
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files[2:4])
+    assert files[2].read_bytes() != files[3].read_bytes()
 
 
 def test_band_of_a_curve() -> None:

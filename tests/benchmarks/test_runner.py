@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from hsrl_agent import HSRL, make_vec_env
+from hsrl_agent.baselines import Oracle
 from hsrl_gym.bundle import Bundle
 from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld
 from hsrl_gym.errors import HsrlError
@@ -140,6 +141,23 @@ def test_the_true_user_scores_the_same_agent(
     assert row["true_user"] == pytest.approx({name: scores.summary()[name] for name in names})
     assert row["true_user"]["total_reward"] != row["total_reward"]
     assert row["train_user"] is None
+
+
+def test_the_oracle_asks_the_users_who_score(
+    spec: RunSpec, tiny_world: SyntheticWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the true user it is the greedy policy of the true probabilities, not of the `eval` user's."""
+    monkeypatch.setitem(WORLDS, "tiny", tiny_world.config)
+    row = run(replace(spec, method="oracle"))
+    envs = make_eval_envs(spec, "item", 20, "true")
+    agent = Oracle(make_vec_env(ENV, 2, bundle=spec.bundle, action_mode="item"))
+    observation, _ = envs.reset(seed=eval_seed(spec))
+    first = envs.sessions.core.respond(envs.state.user, envs.state.history, agent.live.expand(20, -1))
+    assert evaluate(agent, envs, 20, eval_seed(spec)).summary()["total_reward"] == row["true_user"]["total_reward"]
+    envs.reset(seed=eval_seed(spec))
+    best = agent.live[first.topk(envs.bundle.slate_size).indices].numpy() - 1
+    np.testing.assert_array_equal(agent.asking(envs).predict(observation)[0], best)
+    assert (agent.predict(observation)[0] != best).any()
 
 
 def test_where_nobody_knows_the_true_user_the_train_user_scores_as_well(spec: RunSpec, tiny_bundle: Bundle) -> None:
