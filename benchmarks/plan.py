@@ -19,7 +19,7 @@ from hsrl_gym.rules import REWARDS
 from plugins import METHODS, is_plugin, resolve
 from results import LABELS, row_path
 from spec import RunSpec, bundle_folder, find_env
-from studies import METHOD, STUDIES, Variant, bundle_of, read_study
+from studies import METHOD, STUDIES, Study, Variant, bundle_of, read_study
 
 RESULTS = Path("results")
 STUDIED_IN = "HSRL-RL4RS-v0"  # Figure 6
@@ -95,6 +95,7 @@ def parser() -> Parser:
     add("--preset", default="quick", help=f"numbers that no option names: {' or '.join(preset_names())} (quick)")
     add("--envs", metavar="ID,..", help="environments (those of the preset)")
     add("--methods", metavar="NAME,..", help=f"of {', '.join(METHODS)} (all)")
+    add("--variants", metavar="NAME,..", help="of --table 3 or --figure 5, beside HSRL as it is (all)")
     add("--agent", action="append", default=[], metavar="MODULE:CLASS", help="one more method, anyone's; repeatable")
     add("--seeds", metavar="N,..", help="each one a run: 0,1,2 are three seeds, 3 is the one seed 3")
     add("--steps", metavar="N", help="user-steps to learn from; 50,000 steps of 32 users are 1600000")
@@ -136,7 +137,7 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
     out = _check_out(options.out or RESULTS / what)
     notes = _check_bundles(envs, bundles)
     settings = read_settings()
-    variants = study.variants if study else (Variant(),)
+    variants = _variants(options, what, study)
     specs = tuple(
         RunSpec(
             env=env,
@@ -183,6 +184,14 @@ def _methods(options: argparse.Namespace, what: str) -> list[str]:
     if options.methods or options.agent:
         raise HsrlError(f"got --methods or --agent for {what}, which is about HSRL alone; leave them out.")
     return [METHOD]
+
+
+def _variants(options: argparse.Namespace, what: str, study: Study | None) -> tuple[Variant, ...]:
+    if options.variants and not study:
+        raise HsrlError(f"got --variants for {what}, which has none; leave it out, or ask for --table 3 or --figure 5.")
+    if not study:
+        return (Variant(),)
+    return study.only(_names("--variants", options.variants, [])).variants if options.variants else study.variants
 
 
 def cost(spec: RunSpec) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,18 @@ class Study:
 
     env: str
     variants: tuple[Variant, ...]
+
+    def only(self, names: Sequence[str]) -> Study:
+        """Return the study of HSRL as it is and the variants of these names.
+
+        Raises:
+            HsrlError: for a name that no variant has.
+        """
+        full, *others = self.variants
+        for name in names:
+            if name not in [variant.name for variant in others]:
+                raise unknown_name("variant", name, [variant.name for variant in others])
+        return replace(self, variants=(full, *(variant for variant in others if variant.name in names)))
 
 
 def read_study(name: str, path: Path = STUDIES_FILE) -> Study:

@@ -118,6 +118,11 @@ def test_a_plan_has_each_variant_with_each_seed(tiny_bundle_folder: Path, tmp_pa
     assert by_name["w/o behaviour (codebook, inputs)"].bundle != str(tiny_bundle_folder)
     assert len({spec.key() for spec in plan.specs}) == len(plan.specs)
     assert by_name["w/o BC"].name == f"{env} w/o BC seed 1"
+    some = make_plan(
+        ["--table=3", "--variants=w/o BC,w/o entropy", "--seeds=0", f"--bundle={env}={tiny_bundle_folder}"]
+    )
+    assert [spec.variant for spec in some.specs] == ["", "w/o BC", "w/o entropy"]
+    assert some.specs[1] == replace(by_name["w/o BC"], seed=0)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,8 @@ def test_a_plan_has_each_variant_with_each_seed(tiny_bundle_folder: Path, tmp_pa
         (["--table=4"], "got --table 4, expected --table 2 or 3, --figure 5 or 6"),
         (["--figure=2"], "got --figure 2, expected"),
         (["--table=3", "--methods=sl"], "got --methods or --agent for table3, which is about HSRL alone"),
+        (["--table=2", "--variants=w/o BC"], "got --variants for table2, which has none; leave it out"),
+        (["--table=3", "--variants=w/o Bc"], "unknown variant 'w/o Bc'; did you mean w/o BC"),
     ],
 )
 def test_calls_that_cannot_be(arguments: list[str], message: str) -> None:
