@@ -10,9 +10,9 @@ from belief import Belief, believe, describe
 from results import label
 
 
-def row(method: str, learned: float, true: float | None, env: str = "HSRL-RL4RS-v0") -> dict[str, Any]:
+def row(method: str, learned: float, true: float | None, env: str = "HSRL-RL4RS-v0", seed: int = 0) -> dict[str, Any]:
     true_user = None if true is None else {"total_reward": true, "depth": 3.0}
-    return {"env": env, "method": method, "total_reward": learned, "true_user": true_user}
+    return {"env": env, "method": method, "seed": seed, "total_reward": learned, "true_user": true_user}
 
 
 def test_tau_counts_pairs_in_the_same_order() -> None:
@@ -28,8 +28,13 @@ def test_tau_counts_pairs_in_the_same_order() -> None:
 
 def test_means_over_seeds_are_ranked() -> None:
     """Single runs of the two methods lie across each other, their means do not."""
-    rows = [row("sl", 1.0, 9.0), row("sl", 5.0, 1.0), row("hsrl", 4.0, 4.0), row("hsrl", 4.0, 8.0)]
+    rows = [
+        row(*run, seed=seed)
+        for seed, runs in enumerate([(("sl", 1.0, 9.0), ("hsrl", 4.0, 4.0)), (("sl", 5.0, 1.0), ("hsrl", 4.0, 8.0))])
+        for run in runs
+    ]
     (belief,) = believe(rows)
+    assert belief.repeated == -1.0
     assert belief.tau == 1.0
     assert dict(belief.gaps) == {"sl": -2.0, "hsrl": -2.0}
 
@@ -62,6 +67,8 @@ def test_the_line_for_a_reader() -> None:
         "RL4RS: Kendall's tau 0.95 between the ranking of 3 methods by the learned user and by the true one; compared "
         "with the true user, the learned one pays SL -0.12, Mine +0.30, HSRL +0.31."
     )
+    repeated = describe(Belief("HSRL-RL4RS-v0", 0.947, {"sl": 0.1, "hsrl": 0.2}, repeated=0.554), "RL4RS", label)
+    assert "and by the true one (of the `eval` user with itself, seed against seed: 0.55); compared" in repeated
     learned_from = describe(Belief("HSRL-RL4RS-v0", 1.0, {"sl": 0.1, "hsrl": -0.5}, "train_user"), "RL4RS", label)
     assert learned_from == (
         "RL4RS: Kendall's tau 1.00 between the ranking of 2 methods by the `eval` user and by the `train` user that "
