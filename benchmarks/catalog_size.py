@@ -26,7 +26,7 @@ from spec import RunSpec
 from terminal import run_command
 
 ENV, SHAPE = "HSRL-ML1M-v0", "ml1m"
-METHODS = ("oracle", "sl", "a2c", "a2c-log", "hac", "hac-log", "hsrl")
+METHODS = ("oracle", "sl", "a2c", "a2c-log", "hac", "hac-log", "hsrl-items", "hsrl")
 SIZES = (300, 1_000, 3_000, 10_000)
 
 

@@ -34,6 +34,7 @@ _LOOKS = {
     "hac-log": ("#66A61E", "p"),
     "hsrl-paper": ("#0072B2", "s"),
     "hsrl-scratch": ("#F0A07A", "h"),
+    "hsrl-items": ("#C77CB5", "d"),
     "hsrl": ("#D55E00", "o"),
 }
 _OTHER_LOOKS = (("#009E73", "<"), ("#56B4E9", "p"), ("#B8B000", "h"), ("#8C6D31", "d"))

@@ -27,6 +27,7 @@ STUDIED_IN = "HSRL-RL4RS-v0"  # Figure 6
 _COST_A_STEP = {
     "hsrl": 1.0,
     "hsrl-scratch": 0.6,
+    "hsrl-items": 1.3,
     "hsrl-paper": 0.2,
     "a2c": 0.15,
     "a2c-log": 0.45,

@@ -37,6 +37,7 @@ _TAKES_SETTINGS: dict[str, type] = {
     "ppo": PPO,
     "hsrl": HSRL,
     "hsrl-scratch": HSRL,
+    "hsrl-items": HSRL,
     "hsrl-paper": HSRL,
 }
 _GIVEN = {"policy", "env", "seed", "device", "_init_setup_model"}  # by the runner, not by settings

@@ -35,6 +35,7 @@ LABELS = {
     "ppo": "PPO (HSRLPolicy)",
     "hsrl-paper": "HSRL (paper's form)",
     "hsrl-scratch": "HSRL (from scratch)",
+    "hsrl-items": "HSRL (item space)",
     "hsrl": "HSRL",
 }
 REFERENCE = "hsrl"  # what the other methods are paired with

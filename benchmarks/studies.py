@@ -17,7 +17,6 @@ from spec import bundle_digest, bundle_folder, find_env
 METHOD = "hsrl"
 STUDIES = ("table3", "figure5")
 _CODEBOOK_KEYS = ("kind", "levels", "vocabulary")
-EACH_ITEM = "items"  # a vocabulary with a token for each item
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class Variant:
     Attributes:
         name: what tables call it; "" for HSRL as it is.
         settings: keyword arguments beside those of the method.
-        codebook: kind, levels and vocabulary of the semantic IDs, as far as they differ from the bundle's; vocabulary
-            `EACH_ITEM` with one level has a token for each item, which is item space.
+        codebook: kind, levels and vocabulary of the semantic IDs, as far as they differ from the bundle's.
     """
 
     name: str = ""
@@ -91,8 +89,6 @@ def bundle_of(variant: Variant, env: str, bundle: str | None, out: Path) -> str 
     kind = variant.codebook.get("kind", known.get("codebook", "features"))
     levels = variant.codebook.get("levels", manifest["codebook"]["n_levels"])
     vocabulary = variant.codebook.get("vocabulary", known["vocabulary"][0])
-    if vocabulary == EACH_ITEM:
-        vocabulary = manifest["simulator"]["n_items"]
     folder = out / "bundles" / f"{source.name}-{kind}-{levels}x{vocabulary}"
     digest = bundle_digest(source)
     if not (folder / "bundle.yaml").is_file() or read_manifest(folder)["provenance"].get("recoded_from") != digest:
@@ -115,8 +111,7 @@ def _variant(where: str, name: str, value: Any) -> Variant:
         raise HsrlError(f"{where}: {unknown_name('codebook', codebook['kind'], CODEBOOKS)}")
     for key in ("levels", "vocabulary"):
         size = codebook.get(key, 1)
-        if (type(size) is int and size > 0) or (key, size) == ("vocabulary", EACH_ITEM):
-            continue
-        raise HsrlError(f"{where}: got {key} {size!r}, expected a whole number above 0, or vocabulary: {EACH_ITEM}.")
+        if type(size) is not int or size < 1:
+            raise HsrlError(f"{where}: got {key} {size!r}, expected a whole number above 0.")
     check_settings(METHOD, settings)
     return Variant(name, settings, codebook)

@@ -51,6 +51,7 @@ class HSRL(StartsFromLog, SlateActorCritic):
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
         heads: "tied" to the codebook's centroids, or "free" (eq. 11 as written).
         item_residual: whether an item's score has a part beside its tokens' (see `HSRLNetwork`).
+        semantic_ids: False gives each item a token of its own: the same algorithm in item space (see `HSRLPolicy`).
         warm_start, sharpness, critic_first: see `StartsFromLog`.
         tau: Polyak factor of the target network; the paper's 0.01 takes 100 updates to hear of anything.
         sees_patience: whether the critic, not the policy, is told the patience that the user has left.
@@ -84,6 +85,7 @@ class HSRL(StartsFromLog, SlateActorCritic):
         tau: float = 0.05,
         sees_patience: bool = True,
         item_residual: bool = True,
+        semantic_ids: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -99,6 +101,7 @@ class HSRL(StartsFromLog, SlateActorCritic):
             "heads": heads,
             "sees_patience": sees_patience,
             "item_residual": item_residual,
+            "semantic_ids": semantic_ids,
         }
         settings |= {"batch_size": batch_size, "tau": tau, "policy_kwargs": {**network, **(policy_kwargs or {})}}
         super().__init__(policy, env, learning_rate, **settings)

@@ -27,6 +27,7 @@ class HSRLPolicy(SlatePolicy):
     keeps_target = True
     network: HSRLNetwork
     target_network: HSRLNetwork
+    sids: Tensor
     item_of_code: Tensor
 
     def __init__(
@@ -37,12 +38,15 @@ class HSRLPolicy(SlatePolicy):
         heads: str = "tied",
         sees_patience: bool = False,
         item_residual: bool = True,
+        semantic_ids: bool = True,
         **kwargs: Any,
     ) -> None:
         """See `SlatePolicy`; the two switches are Table 3's ablations, `heads` are "tied" to the codebook or "free".
 
         With `item_residual` items have a part of their score to themselves (see `HSRLNetwork`). With `sees_patience`
-        the critic is given the patience by whoever trains it; SB3's own algorithms cannot.
+        the critic is given the patience by whoever trains it; SB3's own algorithms cannot. Without `semantic_ids` the
+        policy has one level with a token for each item, tied to the item's own vector: item space, the actions being
+        SIDs as before.
 
         Raises:
             HsrlError: for heads of another kind, or an item residual with the bare likelihood: a score that nothing
@@ -53,7 +57,7 @@ class HSRLPolicy(SlatePolicy):
         if item_residual and kwargs.get("likelihood") == "bare":
             raise HsrlError('got likelihood="bare" with an item residual, expected item_residual=False with it.')
         self.hierarchical, self.multi_level_critic, self.heads = hierarchical, multi_level_critic, heads
-        self.sees_patience, self.item_residual = sees_patience, item_residual
+        self.sees_patience, self.item_residual, self.semantic_ids = sees_patience, item_residual, semantic_ids
         super().__init__(*args, **kwargs)
 
     @staticmethod
@@ -62,25 +66,34 @@ class HSRLPolicy(SlatePolicy):
         return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("hierarchical", "multi_level_critic", "heads", "sees_patience", "item_residual")
+        names = ("hierarchical", "multi_level_critic", "heads", "sees_patience", "item_residual", "semantic_ids")
         return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def _build_network(self) -> None:
+        sids = torch.as_tensor(self.codebook.codes).long()
+        codes, centroids = self._tokens(sids)
         self.network = HSRLNetwork(
             self._encoder(),
-            torch.as_tensor(self.codebook.codes),
-            self.codebook.vocabulary,
+            codes,
+            [len(table) for table in centroids],
             self.width,
             self.critic_hidden,
             self.hierarchical,
             self.multi_level_critic,
-            [torch.as_tensor(table) for table in self.codebook.centroids] if self.heads == "tied" else None,
+            centroids if self.heads == "tied" else None,
             self.sees_patience,
             self.item_residual,
         )
+        self.register_buffer("sids", sids[1:], persistent=False)
         # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
-        codes = torch.as_tensor(self.codebook.codes).long()
-        self.register_buffer("item_of_code", self._lookup(codes), persistent=False)
+        self.register_buffer("item_of_code", self._lookup(sids), persistent=False)
+
+    def _tokens(self, sids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the tokens that the policy chooses, (N + 1, L), -1 where not live; and the levels' tables."""
+        if self.semantic_ids:
+            return sids, [torch.as_tensor(table) for table in self.codebook.centroids]
+        each = torch.arange(-1, len(sids) - 1).unsqueeze(1)
+        return each.where(sids[:, :1] >= 0, -1), [torch.as_tensor(self.codebook.vectors[1:])]
 
     def _radix(self) -> list[int]:
         radix = [1]
@@ -117,7 +130,7 @@ class HSRLPolicy(SlatePolicy):
 
     def to_actions(self, items: Tensor) -> Tensor:
         """Return the SIDs of the items, (B, K * L)."""
-        return self.network.codes[items - 1].flatten(1)
+        return self.sids[items - 1].flatten(1)
 
     def to_items(self, actions: Tensor) -> Tensor:
         """Return the first item of each SID; only meant for SIDs of live items."""

@@ -77,6 +77,12 @@ METHODS: dict[str, Method] = {
             "HSRLPolicy", env, seed=seed, device=device, **{"warm_start": 0, **settings}
         ),
     ),
+    "hsrl-items": Method(  # the same algorithm in item space, what an honest actor-critic without SIDs gets
+        "sid",
+        lambda env, seed, device, settings: HSRL(
+            "HSRLPolicy", env, seed=seed, device=device, **{"semantic_ids": False, "item_residual": False, **settings}
+        ),
+    ),
     "hsrl": Method(
         "sid", lambda env, seed, device, settings: HSRL("HSRLPolicy", env, seed=seed, device=device, **settings)
     ),

@@ -28,6 +28,7 @@ CLASSES: dict[str, Any] = {
     "hac": HAC,
     "hac-log": HAC,
     "ppo": PPO,
+    "hsrl-items": HSRL,
     "hsrl": HSRL,
 }
 # Vector steps and settings that each needs for the toy world.
@@ -42,6 +43,7 @@ LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "hac": (250, EARLY),
     "hac-log": (120, SHORT_START),
     "ppo": (250, {}),
+    "hsrl-items": (120, SHORT_START),
     "hsrl": (120, SHORT_START),
     "hsrl-scratch": (300, {"entropy_weight": 0.1}),
 }
@@ -52,6 +54,7 @@ FOLLOWS = {
     "pgra": (("network", "target_network"),),
     "hac": (("network", "target_network"),),
     "hac-log": (("network", "target_network"),),
+    "hsrl-items": (("network", "target_network"),),
     "hsrl": (("network", "target_network"),),
 }
 

@@ -242,6 +242,26 @@ def test_the_critic_catches_up_at_a_rate_of_its_own(toy_world: Bundle) -> None:
     assert without.policy.optimizer.param_groups[0]["lr"] == 1e-5
 
 
+def test_item_space_by_hand(toy_world: Bundle) -> None:
+    """A token an item: the score of item i is c . (M x_i + free_i) + b_i, the actions are SIDs as before."""
+    bundle = replace(toy_world, codebook=toy_world.codebook.without_items([3]))
+    policy = make(bundle, num_envs=4, semantic_ids=False, item_residual=False).policy
+    head = policy.network.policy.heads[0]
+    torch.nn.init.normal_(head.free)
+    torch.nn.init.normal_(head.bias)
+    observation = {"profile": torch.rand(5, 2), "history": torch.zeros(5, 5).long()}
+    plan = policy.plan(observation)
+    vectors = torch.as_tensor(bundle.codebook.vectors[1:])
+    expected = plan.contexts[:, 0] @ (vectors @ head.projection.weight.T + head.free).T + head.bias
+    scores = policy.distribution_of(plan).scores
+    assert scores[:, 2].isneginf().all()
+    others = [0, 1, *range(3, 12)]
+    torch.testing.assert_close(scores[:, others], expected.log_softmax(1)[:, others])
+    items = torch.tensor([[1, 4], [12, 5]])
+    assert policy.to_actions(items).tolist() == bundle.codebook.codes[items.numpy()].reshape(2, -1).tolist()
+    assert torch.equal(policy.to_items(policy.to_actions(items)), items)
+
+
 def test_a_bare_likelihood_has_no_item_residual(toy_world: Bundle) -> None:
     with pytest.raises(HsrlError, match='got likelihood="bare" with an item residual, expected item_residual=False'):
         make(toy_world, likelihood="bare")
