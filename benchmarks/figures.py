@@ -41,6 +41,7 @@ _OTHER_LOOKS = (("#009E73", "<"), ("#56B4E9", "p"), ("#B8B000", "h"), ("#8C6D31"
 LEVEL_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#999999")
 _GRID = "#ebebeb"
 _SALT = "hsrl-gym"
+_INCHES_A_MARKER, _INCHES_A_LETTER, _MOST_COLUMNS = 0.7, 0.068, 6  # of a legend
 
 
 def looks_of(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -97,8 +98,11 @@ def band_name(n_seeds: int) -> str:
     return {1: "one seed", 2: "2 seeds, band: their range"}.get(n_seeds, f"{n_seeds} seeds, band: 95%")
 
 
-def draw_legend(figure: Figure, handles: Mapping[str, Any], n_columns: int = 6) -> None:
-    """Put one legend under all panels."""
+def draw_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
+    """Put one legend under all panels, in as many columns as the figure is wide enough for."""
+    letters = max((len(name) for name in handles), default=1)
+    n_columns = int(figure.get_figwidth() / (_INCHES_A_MARKER + letters * _INCHES_A_LETTER))
+    n_columns = max(1, min(n_columns, _MOST_COLUMNS))
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, frameon=False, fontsize=9
     )

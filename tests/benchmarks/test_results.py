@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from curves import band, draw_curves
+from curves import band, curve_figure, draw_curves
+from hsrl_agent.methods import METHODS
 from report import PAPER, caption, markdown, print_tables, table_csv, write_rows, write_table2
 from results import (
     Interval,
@@ -349,3 +350,13 @@ def test_a_row_that_is_no_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_row(tmp_path, make_row("hsrl", 0, float("nan")))
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_the_legend_fits_into_the_picture(n_envs: int) -> None:
+    rows = [make_row(method, 0, 4.0) for method in METHODS]
+    envs = [ML1M, "HSRL-RL4RS-v0"][:n_envs]
+    figure = curve_figure([{**row, "env": env} for env in envs for row in rows])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert 0.0 <= legend.get_window_extent().x0 < legend.get_window_extent().x1 <= figure.bbox.x1
