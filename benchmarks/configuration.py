@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parent / "configs"
 METHODS_FILE = CONFIGS / "methods.yaml"
 STUDIES_FILE = CONFIGS / "studies.yaml"
 _NO_PRESETS = (METHODS_FILE.name, STUDIES_FILE.name)
-_PRESET_KEYS = ("envs", "seeds", "steps", "checkpoints", "episodes", "n_envs")
+_PRESET_KEYS = ("envs", "methods", "seeds", "steps", "checkpoints", "episodes", "n_envs")
 _NAME = re.compile(r"[\w.+-]+")  # of a bundle's folder
 _NEEDED = ("envs", "seeds", "steps", "checkpoints", "episodes")
 
@@ -31,7 +31,7 @@ def preset_names() -> list[str]:
 
 
 def read_preset(name: str, folder: Path = CONFIGS) -> dict[str, Any]:
-    """Return the numbers of a preset.
+    """Return the numbers of a preset, and which environments and methods it has; without `methods` it is all.
 
     Raises:
         HsrlError: for an unknown name, or a file that says something else than a preset does.
@@ -45,7 +45,7 @@ def read_preset(name: str, folder: Path = CONFIGS) -> dict[str, Any]:
     if missing:
         raise HsrlError(f"{path}: no {', '.join(missing)} in it.")
     for key, value in preset.items():
-        of_list, kind = key in ("envs", "seeds"), str if key == "envs" else int
+        of_list, kind = key in ("envs", "methods", "seeds"), str if key in ("envs", "methods") else int
         if not all(type(one) is kind for one in (value if isinstance(value, list) else [value])) or (
             isinstance(value, list) != of_list
         ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -95,7 +95,7 @@ def parser() -> Parser:
     )
     add("--preset", default="quick", help=f"numbers that no option names: {' or '.join(preset_names())} (quick)")
     add("--envs", metavar="ID,..", help="environments (those of the preset)")
-    add("--methods", metavar="NAME,..", help=f"of {', '.join(METHODS)} (all)")
+    add("--methods", metavar="NAME,..", help=f"of {', '.join(METHODS)} (those of the preset)")
     add("--variants", metavar="NAME,..", help="of --table 3 or --figure 5, beside HSRL as it is (all)")
     add("--agent", action="append", default=[], metavar="MODULE:CLASS", help="one more method, anyone's; repeatable")
     add("--seeds", metavar="N,..", help="each one a run: 0,1,2 are three seeds, 3 is the one seed 3")
@@ -136,7 +136,8 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
             raise unknown_name("reward rule", rule, REWARDS)
     _check_device(options.device)
     out = _check_out(options.out or RESULTS / what)
-    notes = _check_bundles(envs, bundles)
+    methods, left_out = _methods(options, what, preset)
+    notes = (*_check_bundles(envs, bundles), *left_out)
     settings = read_settings()
     variants = _variants(options, what, study)
     specs = tuple(
@@ -155,7 +156,7 @@ def make_plan(arguments: Sequence[str] | None = None) -> Plan:
             variant=variant.name,
         )
         for env in envs
-        for method in _methods(options, what)
+        for method in methods
         for variant in variants
         for seed in seeds
     )
@@ -179,12 +180,16 @@ def _what(options: argparse.Namespace) -> str:
     return what
 
 
-def _methods(options: argparse.Namespace, what: str) -> list[str]:
+def _methods(options: argparse.Namespace, what: str, preset: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the methods, and a note on those that the preset leaves out."""
     if what == "table2":
-        return checked_methods([*_names("--methods", options.methods, list(METHODS)), *options.agent])
+        own = preset.get("methods", list(METHODS))
+        left_out = [] if options.methods else [method for method in METHODS if method not in own]
+        note = f"The preset {options.preset} leaves out {', '.join(left_out)}; --methods can name them."
+        return checked_methods([*_names("--methods", options.methods, own), *options.agent]), [note] * bool(left_out)
     if options.methods or options.agent:
         raise HsrlError(f"got --methods or --agent for {what}, which is about HSRL alone; leave them out.")
-    return [METHOD]
+    return [METHOD], []
 
 
 def _variants(options: argparse.Namespace, what: str, study: Study | None) -> tuple[Variant, ...]:

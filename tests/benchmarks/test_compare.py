@@ -266,7 +266,8 @@ def test_options_win_over_the_preset(tiny_bundle_folder: Path) -> None:
     numbers = read_preset("quick")
     assert [(spec.method, spec.seed) for spec in quick.specs] == [
         (method, seed)
-        for method in LABELS  # all of them, in the order of the tables
+        for method in LABELS  # in the order of the tables
+        if method in numbers["methods"]
         for seed in numbers["seeds"]
     ]
     assert {spec.steps for spec in quick.specs} == {numbers["steps"]}

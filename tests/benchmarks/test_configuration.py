@@ -15,12 +15,25 @@ from plan import make_plan
 ENV = "HSRL-RL4RS-v0"
 
 
-def test_presets_are_those_of_the_issue() -> None:
-    assert preset_names() == ["full", "quick"]
-    full = read_preset("full")
+def test_presets_are_what_they_are_for() -> None:
+    assert preset_names() == ["full", "quick", "standard"]
+    quick, standard, full = (read_preset(name) for name in ("quick", "standard", "full"))
     assert (full["steps"], len(full["seeds"]), full["episodes"]) == (1_600_000, 5, 500)
-    assert read_preset("quick")["episodes"] == 500
-    assert read_preset("quick")["envs"] == full["envs"] == [ENV, "HSRL-ML1M-v0"]
+    assert (standard["steps"], len(standard["seeds"]), standard["episodes"]) == (9_600, 5, 500)
+    assert quick["episodes"] == 500
+    assert quick["envs"] == standard["envs"] == full["envs"] == [ENV, "HSRL-ML1M-v0"]
+    assert set(METHODS) - set(quick["methods"]) == {"hac-log", "hsrl-items"}
+
+
+def test_a_preset_says_which_methods_it_leaves_out(tiny_bundle_folder: Path) -> None:
+    call = [f"--envs={ENV}", "--seeds=0", f"--bundle={ENV}={tiny_bundle_folder}"]
+    plan = make_plan(call)
+    assert plan.notes == ("The preset quick leaves out hac-log, hsrl-items; --methods can name them.",)
+    assert [spec.method for spec in plan.specs] == read_preset("quick")["methods"]
+    assert make_plan([*call, "--methods=hac-log"]).notes == ()
+    whole = make_plan([*call, "--preset=standard"])
+    assert whole.notes == ()
+    assert {spec.method for spec in whole.specs} == set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +67,7 @@ def test_refuses_settings_that_nothing_reads(tmp_path: Path, text: str, message:
         ({"steps": "9"}, "got steps: '9', expected a whole number"),
         ({"seeds": 3}, "got seeds: 3, expected a list of whole numbers"),
         ({"envs": [1]}, "expected a list of names"),
+        ({"methods": "hsrl"}, "got methods: 'hsrl', expected a list of names"),
     ],
 )
 def test_refuses_presets_that_nothing_reads(tmp_path: Path, change: dict[str, object], message: str) -> None:
