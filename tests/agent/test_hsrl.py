@@ -363,3 +363,19 @@ def test_nothing_waits_without_a_warm_start(toy_world: Bundle) -> None:
 def moved(before: dict[str, torch.Tensor], model: HSRL) -> set[str]:
     """Return the names of the weights that are not what they were."""
     return {name for name, weight in model.policy.network.named_parameters() if not torch.equal(before[name], weight)}
+
+
+def test_tensorboard_hears_of_it(toy_world: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr("hsrl_agent.algorithm.LOG_EVERY", 5)
+    model = make(toy_world, num_envs=4, tensorboard_log=str(tmp_path)).learn(4 * 60, log_interval=4)
+    (folder,) = tmp_path.iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    levels = [f"train/{name}_{level}" for name in ("value", "mlc_weight") for level in (0, 1, 2)]
+    losses = [f"train/{name}" for name in ("critic", "policy_gradient", "behavioral_cloning", "entropy", "click_rate")]
+    sessions = ["rollout/ep_rew_mean", "rollout/ep_len_mean"]
+    assert {*levels, *losses, *sessions, "train/entropy_1", "train/entropy_2"} <= set(events.Tags()["scalars"])
+    weights = [events.Scalars(f"train/mlc_weight_{level}")[-1] for level in (0, 1, 2)]
+    assert sum(weight.value for weight in weights) == pytest.approx(1.0)
+    assert 0 < weights[0].step <= model.num_timesteps
