@@ -123,6 +123,24 @@ def test_same_seed_same_agent(name: str, toy_world: Bundle) -> None:
     assert not torch.equal(first[0], first[2])
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_learning_moves_the_weights_and_nothing_else(name: str, toy_world: Bundle) -> None:
+    """Codes, centroids, features and masks stay; without a learning rate the weights do, too."""
+    log = {"critic_first": 0} if name in ("a2c-log", "hac-log", "hsrl-items", "hsrl") else {}
+    for settings in ({}, {"learning_rate": 0.0}):
+        model = learnt(name, toy_world, **settings, **log)
+        fixed = {key: buffer.clone() for key, buffer in model.policy.named_buffers()}
+        trained = [
+            key for key, weight in model.policy.named_parameters() if weight.requires_grad and "_target" not in key
+        ]
+        weights = dict(model.policy.named_parameters())
+        before = {key: weights[key].clone() for key in trained}
+        model.learn(8 * 40, reset_num_timesteps=False)
+        assert all(torch.equal(buffer, fixed[key]) for key, buffer in model.policy.named_buffers())
+        still = {key for key, weight in before.items() if torch.equal(weights[key], weight)}
+        assert still == (set(before) if settings else set())
+
+
 @pytest.mark.parametrize("name", FOLLOWS)
 def test_targets_move_as_polyak_says(name: str, toy_world: Bundle) -> None:
     model = learnt(name, toy_world, tau=0.25, **({"policy_delay": 1} if name == "td3" else {}))
