@@ -38,7 +38,7 @@ class Belief:
         other: "true_user", or "train_user" where nobody knows the true one: how much of a score is a method's answer to
             the one model that it learned from.
         repeated: Kendall's tau-b between the rankings of one seed and another, both by the `eval` user, mean over all
-            pairs of seeds; None as for `tau`. No two users can be asked to agree better than one does with itself.
+            pairs of seeds; None as for `tau`. Where it is low, methods differ by little more than their seeds do.
     """
 
     env: str

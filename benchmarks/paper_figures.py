@@ -16,6 +16,7 @@ from results import Row, label, sort_methods
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PANELS_A_ROW = 4
 WEIGHTS, ENTROPIES, VALUES = "mlc_weight_", "entropy_", "value_"
 _MOST_POINTS = 60  # of a line: more cannot be told apart, and each has an interval to work out
 
@@ -47,10 +48,14 @@ def levels_figure(rows: Sequence[Row], prefix: str, what: str, legend: bool = Tr
     panels = level_panels(rows, prefix)
     if not panels:
         raise HsrlError(f"no row has {prefix}0, {prefix}1, .. in its diagnostics; only HSRL's newer rows do.")
-    figure = new_figure(max(5.0 * len(panels), 6.0), 4.2)
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    n_columns = min(len(panels), _PANELS_A_ROW)
+    n_rows = -(-len(panels) // n_columns)
+    figure = new_figure(max(5.0 * n_columns, 6.0), 4.2 * n_rows)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
     handles: dict[str, Any] = {}
-    for axes, ((env, method), runs) in zip(grid, panels.items(), strict=True):
+    for axes, ((env, method), runs) in zip(grid, panels.items(), strict=False):
         for level in levels_of(runs, prefix):
             colour = LEVEL_COLOURS[level % len(LEVEL_COLOURS)]
             steps, means, lows, highs = diagnostic(runs, f"{prefix}{level}")
@@ -59,7 +64,7 @@ def levels_figure(rows: Sequence[Row], prefix: str, what: str, legend: bool = Tr
             handles.setdefault(f"level {level}", line)
         axes.set_title(f"{env}, {label(method)}\n{band_name(len(runs))}", fontsize=10)
         axes.set_xlabel("user-steps learned from")
-        axes.set_ylabel(what if axes is grid[0] else "")
+        axes.set_ylabel(what if axes in grid[::n_columns] else "")
         count_steps(axes)
         tidy(axes)
     if legend:

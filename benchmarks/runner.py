@@ -43,7 +43,7 @@ class Learning:
 class CurveCallback(BaseCallback):
     """Score an SB3 agent before it learns and at even steps while it does; the last score is left to the caller.
 
-    What a slate algorithm says of itself (`last_facts`, a new dictionary every 100 updates) is noted on the way.
+    What a slate algorithm says of itself (`last_facts`, a new dictionary every some updates) is noted on the way.
     """
 
     def __init__(self, spec: RunSpec, envs: SlateVectorEnv, progress: Progress) -> None:

@@ -9,7 +9,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TrainFreq
+from stable_baselines3.common.type_aliases import (
+    GymEnv,
+    MaybeCallback,
+    Schedule,
+    TrainFreq,
+    TrainFrequencyUnit,
+)
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -129,7 +135,8 @@ class SlateActorCritic(OffPolicyAlgorithm):
     def steps_an_update(self) -> float:
         """Return how many vector steps lie between updates, on average."""
         assert isinstance(self.train_freq, TrainFreq)
-        collected = self.train_freq.frequency
+        by_steps = self.train_freq.unit is TrainFrequencyUnit.STEP
+        collected = self.train_freq.frequency if by_steps else 1  # how long sessions get is not known beforehand
         return collected / (self.gradient_steps if self.gradient_steps > 0 else collected * self.n_envs)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:

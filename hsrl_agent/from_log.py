@@ -128,7 +128,7 @@ def cloning_loss(policy: SlatePolicy, log: LoggedSlates, sharpness: float = 1.0)
 
 def click_loss(logits: Tensor, clicks: Tensor) -> Tensor:
     """Return the mean cross-entropy of clicks (B, K); a logit of -inf, of an item not live, counts as 0."""
-    live = logits.isfinite()
+    live = ~logits.isneginf()
     return functional.binary_cross_entropy_with_logits(logits.where(live, 0.0), clicks, live.to(clicks.dtype))
 
 

@@ -50,7 +50,8 @@ class HSRL(StartsFromLog, SlateActorCritic):
         hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
         multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
         heads: "tied" to the codebook's centroids, or "free" (eq. 11 as written).
-        item_residual: whether an item's score has a part beside its tokens' (see `HSRLNetwork`).
+        item_residual: whether an item's score has a part beside its tokens' (see `HSRLNetwork`); None for so, but in
+            item space, where it would be the same thing twice.
         semantic_ids: False gives each item a token of its own: the same algorithm in item space (see `HSRLPolicy`).
         warm_start, sharpness, critic_first: see `StartsFromLog`.
         tau: Polyak factor of the target network; the paper's 0.01 takes 100 updates to hear of anything.
@@ -84,7 +85,7 @@ class HSRL(StartsFromLog, SlateActorCritic):
         critic_first: int = 50,
         tau: float = 0.05,
         sees_patience: bool = True,
-        item_residual: bool = True,
+        item_residual: bool | None = None,
         semantic_ids: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
         **settings: Any,

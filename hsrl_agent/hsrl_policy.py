@@ -37,21 +37,22 @@ class HSRLPolicy(SlatePolicy):
         multi_level_critic: bool = True,
         heads: str = "tied",
         sees_patience: bool = False,
-        item_residual: bool = True,
+        item_residual: bool | None = None,
         semantic_ids: bool = True,
         **kwargs: Any,
     ) -> None:
         """See `SlatePolicy`; the two switches are Table 3's ablations, `heads` are "tied" to the codebook or "free".
 
-        With `item_residual` items have a part of their score to themselves (see `HSRLNetwork`). With `sees_patience`
-        the critic is given the patience by whoever trains it; SB3's own algorithms cannot. Without `semantic_ids` the
-        policy has one level with a token for each item, tied to the item's own vector: item space, the actions being
-        SIDs as before.
+        With `item_residual` items have a part of their score to themselves (see `HSRLNetwork`); None for so, if they
+        share tokens. With `sees_patience` the critic is given the patience by whoever trains it; SB3's own algorithms
+        cannot. Without `semantic_ids` the policy has one level with a token for each item, tied to the item's own
+        vector: item space, the actions being SIDs as before.
 
         Raises:
-            HsrlError: for heads of another kind, or an item residual with the bare likelihood: a score that nothing
-                normalises can grow without end.
+            HsrlError: for heads of another kind; for an item residual with the bare likelihood: a score that nothing
+                normalises can grow without end; for item space where items share a SID, which then says not which.
         """
+        item_residual = semantic_ids if item_residual is None else item_residual
         if heads not in HEADS:
             raise unknown_name("heads", heads, HEADS)
         if item_residual and kwargs.get("likelihood") == "bare":
@@ -92,6 +93,13 @@ class HSRLPolicy(SlatePolicy):
         """Return the tokens that the policy chooses, (N + 1, L), -1 where not live; and the levels' tables."""
         if self.semantic_ids:
             return sids, [torch.as_tensor(table) for table in self.codebook.centroids]
+        live = sids[sids[:, 0] >= 0]
+        n_sids = len(live.unique(dim=0))
+        if n_sids < len(live):
+            raise HsrlError(
+                f"got {len(live)} items on {n_sids} SIDs without semantic_ids, expected a SID for each item; "
+                "build the bundle with a larger vocabulary."
+            )
         each = torch.arange(-1, len(sids) - 1).unsqueeze(1)
         return each.where(sids[:, :1] >= 0, -1), [torch.as_tensor(self.codebook.vectors[1:])]
 

@@ -80,7 +80,7 @@ METHODS: dict[str, Method] = {
     "hsrl-items": Method(  # the same algorithm in item space, what an honest actor-critic without SIDs gets
         "sid",
         lambda env, seed, device, settings: HSRL(
-            "HSRLPolicy", env, seed=seed, device=device, **{"semantic_ids": False, "item_residual": False, **settings}
+            "HSRLPolicy", env, seed=seed, device=device, **{"semantic_ids": False, **settings}
         ),
     ),
     "hsrl": Method(

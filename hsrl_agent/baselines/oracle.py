@@ -39,7 +39,8 @@ class Oracle:
     def asking(self, envs: SlateVectorEnv) -> Oracle:
         """Return an oracle of the users who play in `envs`, learned or true ones; for observations of `envs` alone."""
         asked = copy.copy(self)
-        asked.envs = envs
+        asked.envs, asked.device = envs, envs.sessions.device
+        asked.live = torch.as_tensor(envs.bundle.codebook.live_items, device=asked.device)
         return asked
 
     def learn(self, total_timesteps: int) -> Oracle:

@@ -45,6 +45,7 @@ def test_items_that_were_retired_since_count_for_nothing() -> None:
     loss.backward()
     assert logits.grad is not None
     assert logits.grad[0, 0] < 0.0 == logits.grad[0, 1]
+    assert click_loss(torch.tensor([[1.0, torch.nan]]), torch.tensor([[1.0, 1.0]])).isnan()  # who diverged does not win
 
 
 def test_cloning_loss_by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from hsrl_agent import HSRL, HSRLPolicy, make_vec_env
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.networks import Plan
 from hsrl_gym.bundle import Bundle
+from hsrl_gym.codebook import fit_codebook
 from hsrl_gym.errors import HsrlError
 
 ENV = "HSRL-ML1M-v0"  # reward mean_with_cost
@@ -245,7 +246,8 @@ def test_the_critic_catches_up_at_a_rate_of_its_own(toy_world: Bundle) -> None:
 def test_item_space_by_hand(toy_world: Bundle) -> None:
     """A token an item: the score of item i is c . (M x_i + free_i) + b_i, the actions are SIDs as before."""
     bundle = replace(toy_world, codebook=toy_world.codebook.without_items([3]))
-    policy = make(bundle, num_envs=4, semantic_ids=False, item_residual=False).policy
+    policy = make(bundle, num_envs=4, semantic_ids=False).policy
+    assert policy.network.residual is None  # which would be the same thing twice
     head = policy.network.policy.heads[0]
     torch.nn.init.normal_(head.free)
     torch.nn.init.normal_(head.bias)
@@ -260,6 +262,28 @@ def test_item_space_by_hand(toy_world: Bundle) -> None:
     items = torch.tensor([[1, 4], [12, 5]])
     assert policy.to_actions(items).tolist() == bundle.codebook.codes[items.numpy()].reshape(2, -1).tolist()
     assert torch.equal(policy.to_items(policy.to_actions(items)), items)
+
+
+def test_item_space_goes_on_with_more_items(toy_world: Bundle) -> None:
+    """What was learned of the items of before stays; the free part of the new one is 0."""
+    roomy = replace(toy_world, codebook=fit_codebook(toy_world.codebook.features, n_levels=2, vocabulary=5))
+    old = make(roomy, num_envs=4, semantic_ids=False).learn(8)
+    features = np.ones((1, 3), np.float32)
+    more = replace(roomy, codebook=roomy.codebook.with_items(features), item_labels=(*roomy.item_labels, "new"))
+    env = make_vec_env(ENV, 4, bundle=replace(more, simulators=dict.fromkeys(("train", "eval"), MoreItems())))
+    new = HSRL("HSRLPolicy", env, seed=1, device="cpu", policy_kwargs=SMALL, semantic_ids=False)
+    new.take_over(old)
+    observation = {"profile": torch.rand(5, 2), "history": torch.zeros(5, 5).long()}
+    scores = [model.policy.network.policy.heads[0](torch.ones(1, 16)) for model in (old, new)]
+    torch.testing.assert_close(scores[1][:, :12], scores[0])
+    assert new.policy.network.policy.heads[0].free[12].abs().sum() == 0.0
+    assert new.policy.distribution_of(new.policy.plan(observation)).scores.shape == (5, 13)
+
+
+def test_item_space_needs_a_sid_for_each_item(toy_world: Bundle) -> None:
+    shared = fit_codebook(toy_world.codebook.features, n_levels=1, vocabulary=4)
+    with pytest.raises(HsrlError, match="got 12 items on 4 SIDs without semantic_ids, expected a SID for each item"):
+        make(replace(toy_world, codebook=shared), num_envs=4, semantic_ids=False)
 
 
 def test_a_bare_likelihood_has_no_item_residual(toy_world: Bundle) -> None:
@@ -358,6 +382,14 @@ def test_nothing_waits_without_a_warm_start(toy_world: Bundle) -> None:
     before = {name: weight.clone() for name, weight in model.policy.network.named_parameters()}
     model.learn(4)
     assert any(name.startswith("policy.heads") for name in moved(before, model))
+
+
+class MoreItems(toy.ToyUser):
+    """A user who has an answer to the new item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.liked = torch.cat([self.liked, torch.tensor([False])])
 
 
 def moved(before: dict[str, torch.Tensor], model: HSRL) -> set[str]:

@@ -35,6 +35,9 @@ def test_means_over_seeds_are_ranked() -> None:
     ]
     (belief,) = believe(rows)
     assert belief.repeated == -1.0
+    third = [row("sl", 2.0, 1.0, seed=2), row("hsrl", 3.0, 1.0, seed=2), row("a2c", 9.0, 9.0, seed=7)]
+    (longer,) = believe([*rows, *third])  # seeds 0 and 2 agree; seed 7 has one method alone
+    assert longer.repeated == pytest.approx((-1.0 + 1.0 - 1.0) / 3)
     assert belief.tau == 1.0
     assert dict(belief.gaps) == {"sl": -2.0, "hsrl": -2.0}
 
