@@ -18,7 +18,6 @@ from hsrl_agent import HSRL, HSRLPolicy, make_vec_env
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.networks import Plan
 from hsrl_gym.bundle import Bundle
-from hsrl_gym.codebook import fit_codebook
 from hsrl_gym.errors import HsrlError
 
 ENV = "HSRL-ML1M-v0"  # reward mean_with_cost
@@ -243,49 +242,6 @@ def test_the_critic_catches_up_at_a_rate_of_its_own(toy_world: Bundle) -> None:
     assert without.policy.optimizer.param_groups[0]["lr"] == 1e-5
 
 
-def test_item_space_by_hand(toy_world: Bundle) -> None:
-    """A token an item: the score of item i is c . (M x_i + free_i) + b_i, the actions are SIDs as before."""
-    bundle = replace(toy_world, codebook=toy_world.codebook.without_items([3]))
-    policy = make(bundle, num_envs=4, semantic_ids=False).policy
-    assert policy.network.residual is None  # which would be the same thing twice
-    head = policy.network.policy.heads[0]
-    torch.nn.init.normal_(head.free)
-    torch.nn.init.normal_(head.bias)
-    observation = {"profile": torch.rand(5, 2), "history": torch.zeros(5, 5).long()}
-    plan = policy.plan(observation)
-    vectors = torch.as_tensor(bundle.codebook.vectors[1:])
-    expected = plan.contexts[:, 0] @ (vectors @ head.projection.weight.T + head.free).T + head.bias
-    scores = policy.distribution_of(plan).scores
-    assert scores[:, 2].isneginf().all()
-    others = [0, 1, *range(3, 12)]
-    torch.testing.assert_close(scores[:, others], expected.log_softmax(1)[:, others])
-    items = torch.tensor([[1, 4], [12, 5]])
-    assert policy.to_actions(items).tolist() == bundle.codebook.codes[items.numpy()].reshape(2, -1).tolist()
-    assert torch.equal(policy.to_items(policy.to_actions(items)), items)
-
-
-def test_item_space_goes_on_with_more_items(toy_world: Bundle) -> None:
-    """What was learned of the items of before stays; the free part of the new one is 0."""
-    roomy = replace(toy_world, codebook=fit_codebook(toy_world.codebook.features, n_levels=2, vocabulary=5))
-    old = make(roomy, num_envs=4, semantic_ids=False).learn(8)
-    features = np.ones((1, 3), np.float32)
-    more = replace(roomy, codebook=roomy.codebook.with_items(features), item_labels=(*roomy.item_labels, "new"))
-    env = make_vec_env(ENV, 4, bundle=replace(more, simulators=dict.fromkeys(("train", "eval"), MoreItems())))
-    new = HSRL("HSRLPolicy", env, seed=1, device="cpu", policy_kwargs=SMALL, semantic_ids=False)
-    new.take_over(old)
-    observation = {"profile": torch.rand(5, 2), "history": torch.zeros(5, 5).long()}
-    scores = [model.policy.network.policy.heads[0](torch.ones(1, 16)) for model in (old, new)]
-    torch.testing.assert_close(scores[1][:, :12], scores[0])
-    assert new.policy.network.policy.heads[0].free[12].abs().sum() == 0.0
-    assert new.policy.distribution_of(new.policy.plan(observation)).scores.shape == (5, 13)
-
-
-def test_item_space_needs_a_sid_for_each_item(toy_world: Bundle) -> None:
-    shared = fit_codebook(toy_world.codebook.features, n_levels=1, vocabulary=4)
-    with pytest.raises(HsrlError, match="got 12 items on 4 SIDs without semantic_ids, expected a SID for each item"):
-        make(replace(toy_world, codebook=shared), num_envs=4, semantic_ids=False)
-
-
 def test_a_bare_likelihood_has_no_item_residual(toy_world: Bundle) -> None:
     with pytest.raises(HsrlError, match='got likelihood="bare" with an item residual, expected item_residual=False'):
         make(toy_world, likelihood="bare")
@@ -341,6 +297,22 @@ def test_logs_its_terms(toy_world: Bundle) -> None:
     assert sum(logged[f"train/mlc_weight_{level}"] for level in range(3)) == pytest.approx(1.0)
 
 
+def test_tensorboard_hears_of_it(toy_world: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr("hsrl_agent.algorithm.LOG_EVERY", 5)
+    model = make(toy_world, num_envs=4, tensorboard_log=str(tmp_path)).learn(4 * 60, log_interval=4)
+    (folder,) = tmp_path.iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    levels = [f"train/{name}_{level}" for name in ("value", "mlc_weight") for level in (0, 1, 2)]
+    losses = [f"train/{name}" for name in ("critic", "policy_gradient", "behavioral_cloning", "entropy", "click_rate")]
+    sessions = ["rollout/ep_rew_mean", "rollout/ep_len_mean"]
+    assert {*levels, *losses, *sessions, "train/entropy_1", "train/entropy_2"} <= set(events.Tags()["scalars"])
+    weights = [events.Scalars(f"train/mlc_weight_{level}")[-1] for level in (0, 1, 2)]
+    assert sum(weight.value for weight in weights) == pytest.approx(1.0)
+    assert 0 < weights[0].step <= model.num_timesteps
+
+
 def test_bad_input(toy_world: Bundle) -> None:
     env = make_vec_env(ENV, 2, bundle=toy_world)
     with pytest.raises(HsrlError, match=r"unknown credit 'items'; did you mean item\?"):
@@ -384,30 +356,6 @@ def test_nothing_waits_without_a_warm_start(toy_world: Bundle) -> None:
     assert any(name.startswith("policy.heads") for name in moved(before, model))
 
 
-class MoreItems(toy.ToyUser):
-    """A user who has an answer to the new item."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.liked = torch.cat([self.liked, torch.tensor([False])])
-
-
 def moved(before: dict[str, torch.Tensor], model: HSRL) -> set[str]:
     """Return the names of the weights that are not what they were."""
     return {name for name, weight in model.policy.network.named_parameters() if not torch.equal(before[name], weight)}
-
-
-def test_tensorboard_hears_of_it(toy_world: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    monkeypatch.setattr("hsrl_agent.algorithm.LOG_EVERY", 5)
-    model = make(toy_world, num_envs=4, tensorboard_log=str(tmp_path)).learn(4 * 60, log_interval=4)
-    (folder,) = tmp_path.iterdir()
-    events = EventAccumulator(str(folder)).Reload()
-    levels = [f"train/{name}_{level}" for name in ("value", "mlc_weight") for level in (0, 1, 2)]
-    losses = [f"train/{name}" for name in ("critic", "policy_gradient", "behavioral_cloning", "entropy", "click_rate")]
-    sessions = ["rollout/ep_rew_mean", "rollout/ep_len_mean"]
-    assert {*levels, *losses, *sessions, "train/entropy_1", "train/entropy_2"} <= set(events.Tags()["scalars"])
-    weights = [events.Scalars(f"train/mlc_weight_{level}")[-1] for level in (0, 1, 2)]
-    assert sum(weight.value for weight in weights) == pytest.approx(1.0)
-    assert 0 < weights[0].step <= model.num_timesteps
