@@ -17,10 +17,10 @@ from pathlib import Path
 from catalog_report import WHAT
 from compare import compare
 from configuration import read_settings, settings_for
-from hsrl_gym.build import build_bundle
-from hsrl_gym.bundle import save_bundle
-from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld
+from hsrl_gym.bundle.build import build_bundle
+from hsrl_gym.bundle.folder import save_bundle
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
 from plan import Parser, Plan, checked_methods, listed, n_cores, whole, whole_number
 from spec import RunSpec
 from terminal import run_command

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from hsrl_gym.envs.rules import REWARDS
 from hsrl_gym.errors import HsrlError, unknown_name
-from hsrl_gym.rules import REWARDS
 from plugins import METHODS, check_settings, is_plugin
 from spec import find_env
 

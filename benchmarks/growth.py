@@ -16,11 +16,11 @@ import torch
 
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.vec_env import SlateVecEnv
-from hsrl_gym.bundle import Bundle, UserPool
-from hsrl_gym.codebook import fit_codebook
-from hsrl_gym.data.profile import fit_profile_encoder
-from hsrl_gym.simulator import SimulatorConfig, UserResponseModel
-from hsrl_gym.vector_env import SlateVectorEnv
+from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.envs.vector_env import SlateVectorEnv
+from hsrl_gym.items.codebook import fit_codebook
+from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
+from hsrl_gym.users.profile import fit_profile_encoder
 from results import write_bytes
 from stopwatch import rounds
 

@@ -33,7 +33,7 @@ from hsrl_agent.baselines import Supervised
 from hsrl_agent.methods import Agent, find_method
 from hsrl_agent.policies import SlatePolicy
 from hsrl_agent.vec_env import make_vec_env, slate_vector_env
-from hsrl_gym.bundle import Bundle, load_bundle
+from hsrl_gym.bundle.folder import Bundle, load_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 from plan import Parser, listed, n_cores, whole, whole_number
 from provenance import code_digest, device_name, git_commit

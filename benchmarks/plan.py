@@ -13,9 +13,9 @@ from typing import Any, NoReturn, TypeVar
 import torch
 
 from configuration import preset_names, read_preset, read_settings, settings_for
-from hsrl_gym.bundle import read_manifest
+from hsrl_gym.bundle.folder import read_manifest
+from hsrl_gym.envs.rules import REWARDS
 from hsrl_gym.errors import HsrlError, unknown_name
-from hsrl_gym.rules import REWARDS
 from plugins import METHODS, is_plugin, resolve
 from results import LABELS, row_path
 from spec import RunSpec, bundle_folder, find_env

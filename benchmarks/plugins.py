@@ -16,7 +16,7 @@ from stable_baselines3 import A2C, DDPG, PPO, TD3
 from hsrl_agent.baselines import HAC, PGRA, A2CFromLog, Oracle, Popularity, RandomSlates, Supervised
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.methods import METHODS, Agent, Method, find_method
-from hsrl_gym.actions import ACTION_MODES
+from hsrl_gym.envs.actions import ACTION_MODES
 from hsrl_gym.errors import HsrlError, unknown_name
 
 CONTRACT = "Class(env, seed=seed) with learn(total_timesteps) and predict(observation, deterministic=True)"

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from hsrl_agent.baselines import Oracle
 from hsrl_agent.methods import Agent
-from hsrl_gym.codebook import Codebook
+from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.vector_env import SlateVectorEnv
+from hsrl_gym.items.codebook import Codebook
 
 
 @dataclass(frozen=True)

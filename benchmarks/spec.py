@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 
 import hsrl_gym
-from hsrl_gym.catalog import PACKAGED, data_folder, open_bundle
+from hsrl_gym.bundle.store import PACKAGED, data_folder, open_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 from plugins import source_digest
 

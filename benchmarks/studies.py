@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from configuration import STUDIES_FILE, load_yaml, mapping
-from hsrl_gym.build import CODEBOOKS, with_codebook
-from hsrl_gym.bundle import load_bundle, read_manifest, save_bundle
+from hsrl_gym.bundle.build import CODEBOOKS, with_codebook
+from hsrl_gym.bundle.folder import load_bundle, read_manifest, save_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 from plugins import check_settings
 from spec import bundle_digest, bundle_folder, find_env

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from configuration import CONFIGS, METHODS_FILE, check_section, read_settings, section_name, settings_for
+from hsrl_gym.envs.rules import REWARDS
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.rules import REWARDS
 from plan import Parser, make_plan
 from search_space import SEARCH_FILE, Space, current, read_search
 from spec import RunSpec

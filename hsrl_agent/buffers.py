@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
-from hsrl_gym.actions import SlateSpace
+from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
-from hsrl_gym.core import LEAVES_BELOW, append_clicked
+from hsrl_gym.envs.core import LEAVES_BELOW, append_clicked
 
 # Values (B,) of observations at patience (B,).
 Value = Callable[[dict[str, Tensor], Tensor], Tensor]

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from hsrl_agent.policies import SlatePolicy
-from hsrl_gym.bundle import UserPool
+from hsrl_gym.bundle.folder import UserPool
 
 HELD_OUT = 0.1  # latest share of the rows, which says when to stop
 PATIENCE = 2  # epochs without a better held-out loss

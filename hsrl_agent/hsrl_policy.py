@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.networks import HSRLNetwork, Plan
 from hsrl_agent.policies import SlatePolicy
-from hsrl_gym.actions import SlateSpace
+from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError, unknown_name
 
 HEADS = ("tied", "free")

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.networks import ItemNetwork, take_weights
-from hsrl_gym.actions import SlateSpace
-from hsrl_gym.codebook import Codebook
+from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.codebook import Codebook
 
 
 class SlatePolicy(ActorCriticPolicy):

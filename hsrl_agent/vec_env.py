@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 import hsrl_gym  # noqa: F401  (registers the environments)
+from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.vector_env import SlateVectorEnv
 
 
 class SlateVecEnv(VecEnv):

@@ -23,7 +23,7 @@ for _id, _kwargs in _DEFAULTS.items():
     # No max_episode_steps: the environments truncate themselves, so that `max_steps` means one thing everywhere.
     register(
         id=_id,
-        entry_point="hsrl_gym.env:SlateEnv",
-        vector_entry_point="hsrl_gym.vector_env:SlateVectorEnv",
+        entry_point="hsrl_gym.envs.env:SlateEnv",
+        vector_entry_point="hsrl_gym.envs.vector_env:SlateVectorEnv",
         kwargs=_kwargs,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
 
 if TYPE_CHECKING:  # the command answers at once when it has nothing to compute
-    from hsrl_gym.fidelity import Slice, UserScore
+    from hsrl_gym.users.fidelity import Slice, UserScore
 
 _LOADERS = ("rl4rs", "ml1m", "ml100k", "ml-latest", "atomic", "synthetic")
 
@@ -72,9 +72,9 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from hsrl_gym.build import CODEBOOKS, build_bundle
-    from hsrl_gym.bundle import check_target, save_bundle
-    from hsrl_gym.train_simulator import FitSettings
+    from hsrl_gym.bundle.build import CODEBOOKS, build_bundle
+    from hsrl_gym.bundle.folder import check_target, save_bundle
+    from hsrl_gym.users.fit import FitSettings
 
     for name in ("slates", "levels", "vocab", "pool", "epochs", "members"):
         if getattr(options, name) < 1:
@@ -109,7 +109,7 @@ def _load(options: argparse.Namespace) -> Any:
     from hsrl_gym.data.atomic import load_atomic
     from hsrl_gym.data.movielens import load_movielens
     from hsrl_gym.data.rl4rs import load_rl4rs
-    from hsrl_gym.data.synthetic import SyntheticWorld
+    from hsrl_gym.users.synthetic import SyntheticWorld
 
     if options.format == "synthetic":
         return SyntheticWorld(options.shape, options.seed).write_log(options.slates)
@@ -133,10 +133,10 @@ def _load(options: argparse.Namespace) -> Any:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from hsrl_gym.bundle import load_bundle
-    from hsrl_gym.catalog import PACKAGED
-    from hsrl_gym.fidelity import predict, score_slices, score_users
+    from hsrl_gym.bundle.folder import load_bundle
+    from hsrl_gym.bundle.store import PACKAGED
     from hsrl_gym.figures import draw_codebook_use, draw_fidelity, draw_reliability
+    from hsrl_gym.users.fidelity import predict, score_slices, score_users
 
     packaged = PACKAGED / options.bundle
     folder = packaged if not Path(options.bundle).exists() and packaged.exists() else Path(options.bundle)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hsrl_gym.codebook import Codebook
-from hsrl_gym.fidelity import Slice
+from hsrl_gym.items.codebook import Codebook
+from hsrl_gym.users.fidelity import Slice
 
 _KINDS = {
     "slot": "place in the slate",

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsrl_gym.build import build_bundle
-from hsrl_gym.bundle import Bundle, save_bundle
+from hsrl_gym.bundle.build import build_bundle
+from hsrl_gym.bundle.folder import Bundle, save_bundle
 from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.data.synthetic import SyntheticWorld, WorldConfig
-from hsrl_gym.train_simulator import FitSettings
+from hsrl_gym.users.fit import FitSettings
+from hsrl_gym.users.synthetic import SyntheticWorld, WorldConfig
 
 torch.set_num_threads(1)
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.td3.policies import MultiInputPolicy
 
 from hsrl_agent.features import SASRecExtractor
-from hsrl_gym.actions import SlateBox
+from hsrl_gym.envs.actions import SlateBox
 from hsrl_gym.errors import HsrlError
 
 

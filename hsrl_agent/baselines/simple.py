@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from hsrl_gym.actions import SlateSpace
+from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
 
 

@@ -1,1 +1,1 @@
-"""Readers: every data set becomes one `InteractionLog`."""
+"""Readers: raw logs of any format become one `InteractionLog`."""

@@ -1,7 +1,7 @@
 import pytest
 import toy
 
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 
 
 @pytest.fixture(scope="session")

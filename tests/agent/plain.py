@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hsrl_agent.encoder import SASRec
-from hsrl_gym.simulator import UserResponseModel
+from hsrl_gym.users.click_model import UserResponseModel
 
 
 def small_encoder(n_items: int = 6, dropout: float = 0.0) -> SASRec:

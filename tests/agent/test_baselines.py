@@ -14,7 +14,7 @@ from toy import OPTIMUM
 from hsrl_agent import make_vec_env
 from hsrl_agent.baselines import Popularity, RandomSlates, Supervised
 from hsrl_agent.methods import METHODS, find_method
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 

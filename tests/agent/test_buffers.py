@@ -11,7 +11,7 @@ import torch
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.buffers import SlateReplayBuffer
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 

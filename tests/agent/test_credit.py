@@ -9,7 +9,7 @@ from torch import Tensor
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
 from hsrl_agent.credit import click_gains, difference_rewards
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 GAINS = torch.tensor([[0.0, 0.0], [0.5, 2.0], [0.3, 1.0]])  # of the first and the second click

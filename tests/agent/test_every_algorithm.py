@@ -15,7 +15,7 @@ from toy import OPTIMUM
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.baselines import HAC, PGRA, A2CFromLog
 from hsrl_agent.methods import METHODS
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 N_ENVS = 16

@@ -12,8 +12,8 @@ from test_hsrl import ENV, SMALL
 from hsrl_agent import make_vec_env
 from hsrl_agent.baselines import make_ddpg, make_td3
 from hsrl_agent.features import SASRecExtractor
-from hsrl_gym.bundle import Bundle
-from hsrl_gym.catalog import PACKAGED
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.bundle.store import PACKAGED
 from hsrl_gym.errors import HsrlError
 
 

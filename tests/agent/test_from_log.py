@@ -17,7 +17,7 @@ from hsrl_agent import make_vec_env
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, click_loss, cloning_loss, fit, warm_start
 from hsrl_agent.methods import METHODS
-from hsrl_gym.bundle import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle, UserPool
 
 OPTIMUM = 0.98 * 1.1 - 0.1
 

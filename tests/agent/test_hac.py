@@ -15,7 +15,7 @@ from toy import OPTIMUM
 
 from hsrl_agent.baselines import HAC, HACPolicy
 from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, warm_start
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 
 FAR = [-9.0, -9.0]
 

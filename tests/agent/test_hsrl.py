@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from hsrl_agent import HSRL, HSRLPolicy, make_vec_env
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.networks import Plan
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 ENV = "HSRL-ML1M-v0"  # reward mean_with_cost

@@ -11,9 +11,9 @@ import toy
 from test_hsrl import ENV, SMALL, make
 
 from hsrl_agent import HSRL, make_vec_env
-from hsrl_gym.bundle import Bundle
-from hsrl_gym.codebook import fit_codebook
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.codebook import fit_codebook
 
 
 class MoreItems(toy.ToyUser):

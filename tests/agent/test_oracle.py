@@ -14,7 +14,7 @@ from toy import OPTIMUM, ToyUser
 from hsrl_agent import make_vec_env
 from hsrl_agent.baselines import Oracle, oracle
 from hsrl_agent.vec_env import slate_vector_env
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 

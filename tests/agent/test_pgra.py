@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hsrl_agent.baselines import PGRA
 from hsrl_agent.buffers import SlateSamples
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 
 
 def batch(latents: Tensor | None = None) -> SlateSamples:

@@ -13,8 +13,8 @@ from stable_baselines3 import A2C, PPO
 
 from hsrl_agent import HSRLPolicy, ItemPolicy, make_vec_env
 from hsrl_agent.policies import SlatePolicy
-from hsrl_gym.actions import SlateSpace
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.envs.actions import SlateSpace
 
 MODES: list[tuple[type[SlatePolicy], str]] = [(HSRLPolicy, "sid"), (ItemPolicy, "item")]
 

@@ -12,7 +12,7 @@ from test_hsrl import ENV, SMALL
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.baselines import make_ppo
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 
 
 @pytest.mark.parametrize("algorithm", [A2C, PPO])

@@ -8,7 +8,7 @@ import pytest
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.vec_env import SlateVecEnv, as_sb3
-from hsrl_gym.bundle import Bundle
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 

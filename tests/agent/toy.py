@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hsrl_gym.bundle import Bundle, UserPool
-from hsrl_gym.codebook import fit_codebook
-from hsrl_gym.core import Respond, by_profile
-from hsrl_gym.data.profile import fit_profile_encoder
+from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.envs.core import Respond, by_profile
+from hsrl_gym.items.codebook import fit_codebook
+from hsrl_gym.users.profile import fit_profile_encoder
 
 N_ITEMS, SLATE_SIZE, HISTORY = 12, 2, 5
 LIKED = (4, 10)  # a pair that some hyper-actions show, about 1 in 11 of those drawn uniformly

@@ -9,8 +9,8 @@ import pytest
 
 from catalog_report import by_size, true
 from catalog_size import main
-from hsrl_gym.build import build_bundle
-from hsrl_gym.train_simulator import FitSettings
+from hsrl_gym.bundle.build import build_bundle
+from hsrl_gym.users.fit import FitSettings
 from results import read_rows
 
 

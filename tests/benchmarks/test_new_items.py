@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hsrl_gym.bundle import Bundle, save_bundle
+from hsrl_gym.bundle.folder import Bundle, save_bundle
 from new_items import Trial, main, make, table, take_over
 
 

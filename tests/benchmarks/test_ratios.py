@@ -11,10 +11,10 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from hsrl_agent.encoder import SASRec
-from hsrl_gym.bundle import Bundle, load_bundle
-from hsrl_gym.catalog import PACKAGED
-from hsrl_gym.env import SlateEnv
-from hsrl_gym.vector_env import SlateVectorEnv
+from hsrl_gym.bundle.folder import Bundle, load_bundle
+from hsrl_gym.bundle.store import PACKAGED
+from hsrl_gym.envs.env import SlateEnv
+from hsrl_gym.envs.vector_env import SlateVectorEnv
 
 ROUNDS = 12
 

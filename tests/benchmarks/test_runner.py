@@ -17,10 +17,10 @@ import torch
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.baselines import Oracle
-from hsrl_gym.bundle import Bundle
-from hsrl_gym.data.synthetic import WORLDS, SyntheticWorld
+from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.world import TrueUsers
+from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
+from hsrl_gym.users.true_user import TrueUsers
 from plugins import resolve
 from runner import RunSpec, evaluate, learn, make_eval_envs, run, undisturbed
 from scoring import Scores, describe_codebook

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hsrl_gym.bundle import load_bundle, read_manifest
+from hsrl_gym.bundle.folder import load_bundle, read_manifest
 from hsrl_gym.errors import HsrlError
 from plan import make_plan
 from reports import write_report

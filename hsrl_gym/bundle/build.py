@@ -1,0 +1,154 @@
+"""From a log to a bundle: encode, split, fit the codebook and both users, measure, keep the pools."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.errors import unknown_name
+from hsrl_gym.items.behaviour import behaviour_vectors
+from hsrl_gym.items.codebook import fit_codebook, standardized
+from hsrl_gym.users.ensemble import as_one
+from hsrl_gym.users.fit import FitSettings, evaluate_simulator, fit_simulator
+from hsrl_gym.users.profile import fit_profile_encoder
+from hsrl_gym.users.synthetic import world_of
+
+POOL_ROWS = 20_000
+TRAIN_FRACTION = 0.8
+CODEBOOKS = ("behaviour", "features")
+
+
+def build_bundle(
+    log: InteractionLog,
+    n_levels: int = 3,
+    vocabulary: int | Sequence[int] = 64,
+    seed: int = 0,
+    device: str = "cpu",
+    width: int = 32,
+    settings: FitSettings | None = None,
+    pool_rows: int = POOL_ROWS,
+    progress: bool = True,
+    codebook: str = "behaviour",
+    members: int = 1,
+) -> Bundle:
+    """Return the bundle of a log.
+
+    The earliest 80% of the rows fit the profile encoder, the codebook's priorities and the `train` user; all rows fit
+    the `eval` user. Fidelity is measured on the latest 20%, which the `train` user has not seen and the `eval` user
+    has.
+
+    Args:
+        log: what a reader returned.
+        n_levels: L of the codebook.
+        vocabulary: V_l of the codebook.
+        seed: of k-means and of both users' weights and batches.
+        device: where the users are fitted.
+        width: d of the users.
+        settings: of the fit.
+        pool_rows: most logged rows kept in each user pool, evenly over time.
+        progress: whether to show a progress bar.
+        codebook: what semantic IDs are made of: "behaviour", how the `train` user answers to an item and to others
+            after it, or "features", as in the paper.
+        members: fits that each user is the mean of. A step takes as many times as long; a log of fewer than some
+            20,000 slates needs 3 or more (see `ensemble`).
+
+    Raises:
+        HsrlError: if the log cannot be split or has nothing to learn from.
+    """
+    if codebook not in CODEBOOKS:
+        raise unknown_name("codebook", codebook, CODEBOOKS)
+    settings = settings or FitSettings()
+    world = world_of(log.source)
+    train_rows, test_rows = log.split_by_time(TRAIN_FRACTION)
+    encode = fit_profile_encoder(train_rows.profile, log.n_categorical)
+    features, _, _ = standardized(log.item_features)
+    encoded = replace(log, profile=encode(log.profile), item_features=features, n_categorical=0)
+    train_rows, test_rows = encoded.split_by_time(TRAIN_FRACTION)
+    simulators, fidelity = {}, {}
+    for offset, (name, rows) in enumerate({"train": train_rows, "eval": encoded}.items()):
+        seeds = range(seed + offset, seed + offset + 2 * members, 2)  # of which no two users share one
+        fits = [fit_simulator(rows, width, settings, each, device, progress, f"{name} user").cpu() for each in seeds]
+        simulators[name] = as_one(fits)
+        fidelity[name] = {
+            "scored_on": "the latest 20% of the log",
+            "seen_in_fit": name == "eval",
+            **evaluate_simulator(simulators[name], test_rows).to_dict(),
+        }
+    users = {"train": _pool(train_rows, pool_rows), "eval": _pool(test_rows, pool_rows)}
+    priority = np.bincount(train_rows.slate.ravel(), weights=train_rows.clicks.ravel(), minlength=log.n_items + 1)
+    vectors = behaviour_vectors(simulators["train"], users["train"], seed) if codebook == "behaviour" else None
+    return Bundle(
+        name=log.name,
+        source=log.source,
+        codebook=fit_codebook(log.item_features, n_levels, vocabulary, seed, priority, vectors=vectors),
+        simulators=simulators,
+        users=users,
+        item_labels=log.item_labels,
+        profile_encoder=encode,
+        provenance={
+            "n_logged_slates": len(log),
+            "click_rate": round(float(log.clicks.mean()), 6),
+            "split": f"by time, {TRAIN_FRACTION:.0%} train",
+            **_codebook_facts(codebook, n_levels, vocabulary),
+            "seed": seed,
+            "width": width,
+            "members": members,
+            "fit": settings.to_dict(),
+            "pool_rows": pool_rows,
+            **({"world": world} if world else {}),
+            "versions": {name: importlib.metadata.version(name) for name in ("torch", "scikit-learn", "numpy")},
+        },
+        fidelity=fidelity,
+    )
+
+
+def with_codebook(
+    bundle: Bundle,
+    n_levels: int = 3,
+    vocabulary: int | Sequence[int] = 64,
+    seed: int = 0,
+    codebook: str = "behaviour",
+) -> Bundle:
+    """Return the bundle with other semantic IDs for the same items and users; the arguments are `build_bundle`'s.
+
+    Raises:
+        HsrlError: for an unknown codebook, or a vocabulary that is not positive.
+    """
+    if codebook not in CODEBOOKS:
+        raise unknown_name("codebook", codebook, CODEBOOKS)
+    old, vectors = bundle.codebook, None
+    if codebook == "behaviour":
+        vectors = behaviour_vectors(bundle.simulators["train"], bundle.users["train"], seed)
+    raw = old.features * old.scale + old.mean
+    raw[0] = 0.0
+    new = fit_codebook(raw, n_levels, vocabulary, seed, old.priority, vectors=vectors)
+    facts = _codebook_facts(codebook, n_levels, vocabulary)
+    # The features stay as the users know them, to the bit.
+    return replace(
+        bundle,
+        codebook=replace(
+            new,
+            features=old.features,
+            mean=old.mean,
+            scale=old.scale,
+            vectors=old.features if vectors is None else vectors,
+        ),
+        provenance={**bundle.provenance, **facts},
+    )
+
+
+def _codebook_facts(codebook: str, n_levels: int, vocabulary: int | Sequence[int]) -> dict[str, Any]:
+    sizes = [vocabulary] * n_levels if isinstance(vocabulary, int) else list(vocabulary)
+    return {"codebook": codebook, "n_levels": n_levels, "vocabulary": sizes}
+
+
+def _pool(log: InteractionLog, most: int) -> UserPool:
+    rows: NDArray[np.intp] = np.linspace(0, len(log) - 1, min(most, len(log))).round().astype(np.intp)
+    return UserPool(log.profile[rows], log.history[rows], log.slate[rows], log.clicks[rows])

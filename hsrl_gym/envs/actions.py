@@ -1,0 +1,230 @@
+"""From an action to a slate of different live items: by semantic IDs, by items, or by a point in item space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.codebook import Codebook
+
+HYPER_WIDTH = 32
+_BYTES_AT_ONCE = {"cpu": 1 << 24}  # to note which items a slate has, and what it might have instead
+_BYTES_ELSEWHERE = 1 << 30
+
+
+class SlateSpace(spaces.MultiDiscrete):
+    """A MultiDiscrete space that knows the catalog behind it, so that a policy class needs nothing but the space.
+
+    Attributes:
+        codebook: the SIDs and features of the items.
+        slate_size: K.
+    """
+
+    def __init__(self, nvec: NDArray[np.int64], codebook: Codebook, slate_size: int) -> None:
+        super().__init__(nvec)
+        self.codebook = codebook
+        self.slate_size = slate_size
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether actions mean the same: an agent of one codebook must not act in another's space."""
+        if isinstance(other, SlateSpace) and not np.array_equal(self.codebook.codes, other.codebook.codes):
+            return False
+        return super().__eq__(other)
+
+
+class SlateBox(spaces.Box):
+    """A Box of hyper-actions that knows the catalog behind it; see `SlateSpace`."""
+
+    def __init__(self, width: int, codebook: Codebook, slate_size: int) -> None:
+        super().__init__(-1.0, 1.0, (width,), dtype=np.float32)
+        self.codebook = codebook
+        self.slate_size = slate_size
+
+
+class ActionMode:
+    """How actions name slates.
+
+    Attributes:
+        space: of one user's action.
+    """
+
+    space: spaces.Space[Any]
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        n_live = len(codebook.live_items)
+        if slate_size > n_live:
+            raise HsrlError(f"got slate_size {slate_size}, expected at most the {n_live} live items.")
+        self.codebook = codebook
+        self.slate_size = slate_size
+        self.device = device
+
+    def check(self, actions: Any) -> None:
+        """Raise HsrlError unless `actions` (B, n) holds actions of the space."""
+        values = np.asarray(actions)
+        width = self.space.shape[0] if self.space.shape else 0
+        if values.ndim != 2 or values.shape[1] != width or values.dtype.kind not in "iuf":
+            raise HsrlError(f"got actions of shape {values.shape} and type {values.dtype}, expected (B, {width}).")
+        self._check_values(values)
+
+    def _check_values(self, actions: NDArray[Any]) -> None:
+        raise NotImplementedError  # abstract
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Return slates (B, K) of different item ids for actions (B, n)."""
+        raise NotImplementedError  # abstract
+
+    def masks(self) -> NDArray[np.bool_]:
+        """Return the flat mask of choices that lead to a live item, (sum(nvec),), as sb3-contrib takes it."""
+        raise HsrlError("this action mode has no choices to mask; expected `sid` or `item`.")
+
+
+class _Discrete(ActionMode):
+    """Actions that point at leaves of the trie; repeated items give way to their neighbours."""
+
+    space: SlateSpace
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self._trie = codebook.trie(slate_size)
+        self.n_items = len(codebook.codes) - 1
+        self._leaf_items = torch.as_tensor(self._trie.leaf_items, device=device).long()
+
+    def _check_values(self, actions: NDArray[Any]) -> None:
+        if actions.dtype.kind == "f":
+            raise HsrlError(
+                f"got actions of type {actions.dtype}, expected integers; is it an action of this action_mode?"
+            )
+        wrong = np.argwhere((actions < 0) | (actions >= self.space.nvec))
+        if len(wrong):
+            row, column = wrong[0]
+            raise HsrlError(
+                f"got {actions[row, column]} at position {column} of action {row}, expected an integer in "
+                f"0..{self.space.nvec[column] - 1}; is it an action of this action_mode?"
+            )
+
+
+class SidSlate(_Discrete):
+    """MultiDiscrete of K semantic IDs: nvec = [V_1, .., V_L] * K (eq. 2, 4)."""
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self.space = SlateSpace(np.tile(codebook.vocabulary, slate_size).astype(np.int64), codebook, slate_size)
+        # Flat tables: a node is the place where its row of children begins in the next table.
+        widths = [*codebook.vocabulary[1:], 1]
+        self._children = [
+            torch.as_tensor(table, device=device).long() * width
+            for table, width in zip(self._trie.next_node, widths, strict=True)
+        ]
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Walk each SID down the trie of live items: L gathers, no search (Appendix E)."""
+        tokens = actions.long().view(len(actions), self.slate_size, -1)  # (B, K, L)
+        node = self._children[0].take(tokens[:, :, 0])
+        for level, children in enumerate(self._children[1:], start=1):
+            node = children.take(node + tokens[:, :, level])
+        return without_repeats(self._leaf_items, node, self.n_items)
+
+    def masks(self) -> NDArray[np.bool_]:
+        """A token is open where some live item has it at its level; what the prefix excludes, the walk resolves."""
+        return np.tile(np.concatenate([live.any(0) for live in self._trie.is_live]), self.slate_size)
+
+
+class ItemSlate(_Discrete):
+    """MultiDiscrete of K items: nvec = [N] * K; action a shows item a + 1."""
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self.space = SlateSpace(np.full(slate_size, len(codebook.codes) - 1), codebook, slate_size)
+        self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Show the items; one shown before in the slate gives way to a neighbour by SID, a retired one to any live."""
+        items = actions.long() + 1
+        leaf = self._leaf_of_item.take(items)
+        items = torch.where(leaf >= 0, items, self._leaf_items[0, 0])
+        return without_repeats(self._leaf_items, leaf.clamp(min=0), self.n_items, items)
+
+    def masks(self) -> NDArray[np.bool_]:
+        """An item is open where it is live."""
+        return np.tile(self._trie.leaf_of_item[1:] >= 0, self.slate_size)
+
+
+class HyperAction(ActionMode):
+    """Box in [-1, 1]^d: the slate is the K live items with the largest inner product (HAC's hyper-action)."""
+
+    space: SlateBox
+
+    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
+        super().__init__(codebook, slate_size, device)
+        self._live = torch.as_tensor(codebook.live_items, device=device)
+        vectors = item_vectors(codebook)[codebook.live_items]
+        self._vectors = torch.as_tensor(vectors, device=device)  # (N_live, d)
+        self.space = SlateBox(vectors.shape[1], codebook, slate_size)
+
+    def _check_values(self, actions: NDArray[Any]) -> None:
+        if not (np.abs(actions) <= 1.0).all():  # a NaN fails this as well
+            raise HsrlError("got a hyper-action with a value outside [-1, 1], or not a number; clip it to the space.")
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Return the top K by inner product, the best first."""
+        scores = actions.to(self._vectors.dtype) @ self._vectors.T
+        return self._live[scores.topk(self.slate_size, dim=1).indices]
+
+
+ACTION_MODES: dict[str, type[SidSlate] | type[ItemSlate] | type[HyperAction]] = {
+    "sid": SidSlate,
+    "item": ItemSlate,
+    "hyper": HyperAction,
+}
+
+
+def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.float32]:
+    """Return (N + 1, d) unit vectors of the items: what the codebook quantizes, on the main axes of the live ones."""
+    live = codebook.vectors[codebook.live_items]
+    width = min(width, *live.shape)
+    axes = np.linalg.svd(live - live.mean(0), full_matrices=False)[2][:width]
+    vectors = (codebook.vectors - live.mean(0)) @ axes.T
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-8)).astype(np.float32)
+
+
+def without_repeats(options: Tensor, leaf: Tensor, n_items: int, first: Tensor | None = None) -> Tensor:
+    """Return slates (B, K) in which no item stands twice.
+
+    Slot by slot takes its first choice that no earlier slot has: the j-th use of one leaf takes the j-th item of its
+    bucket, then the nearest sibling's.
+
+    Args:
+        options: (n_leaves, W) item ids in falling preference, W >= K or all live items.
+        leaf: (B, K) rows of `options`.
+        n_items: N, the largest id.
+        first: (B, K) what a slot prefers to all of them; None for the first option.
+    """
+    slate = options[:, 0].take(leaf) if first is None else first
+    in_order = slate.sort(1).values
+    repeats = (in_order[:, 1:] == in_order[:, :-1]).any(1)
+    # Few have repeats; on another device than the CPU to ask for their number would cost more than to do them all.
+    rows = repeats.nonzero().squeeze(1) if slate.device.type == "cpu" else torch.arange(len(slate), device=slate.device)
+    if not len(rows):
+        return slate
+    slate = slate.clone()
+    n_bytes = max(n_items, leaf.shape[1] * (options.shape[1] + 1) * 8)  # of a row
+    n_at_once = min(max(_BYTES_AT_ONCE.get(slate.device.type, _BYTES_ELSEWHERE) // n_bytes, 1), len(rows))
+    marks = torch.zeros(n_at_once, n_items + 1, dtype=torch.uint8, device=slate.device)
+    for part in rows.split(n_at_once):
+        chosen, choices, taken = slate[part], options[leaf[part]], marks[: len(part)]  # (R, K), (R, K, W), (R, N + 1)
+        if first is not None:
+            choices = torch.cat([chosen.unsqueeze(2), choices], dim=2)
+        for slot, wishes in enumerate(choices.unbind(1)):
+            item = wishes.gather(1, taken.gather(1, wishes).argmin(1, keepdim=True))  # the first that is not taken
+            taken.scatter_(1, item, 1)
+            chosen[:, slot] = item.squeeze(1)
+        slate[part] = chosen
+        taken.scatter_(1, chosen, 0)  # only these were set
+    return slate

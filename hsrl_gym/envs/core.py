@@ -1,0 +1,205 @@
+"""The session as pure functions over a batch of users: no gym, no numpy, no loop per user.
+
+Letters: B users at once, K slate size, H history length, P profile width, M users in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hsrl_gym.envs.rules import PATIENCE, REWARDS
+from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.users.click_model import ClickModel
+
+# Click probabilities (B, K) of rows (B,) of the user pool, with histories (B, H) of clicked items, shown slates (B, K).
+Respond = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+LEAVES_BELOW = 1.0  # a user whose patience is below this leaves
+_ARRIVAL = -1  # the "step" whose noise chooses the user
+
+
+@dataclass(frozen=True)
+class SessionParams:
+    """The rules of a session; they never change while it runs.
+
+    Attributes:
+        slate_size: K.
+        reward: name of a rule in `rules.REWARDS`.
+        patience: name of a rule in `rules.PATIENCE`.
+        max_steps: horizon; reaching it is truncation.
+        initial_patience: what a user arrives with.
+        miss_cost: c, what an item without a click costs (0.1; the paper's bound of -0.2 is c = 0.2).
+    """
+
+    slate_size: int
+    reward: str = "mean_with_cost"
+    patience: str = "reference"
+    max_steps: int = 20
+    initial_patience: float = 20.0
+    miss_cost: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.reward not in REWARDS:
+            raise unknown_name("reward rule", self.reward, REWARDS)
+        if self.patience not in PATIENCE:
+            raise unknown_name("patience rule", self.patience, PATIENCE)
+        if self.slate_size < 1 or self.max_steps < 1 or self.initial_patience < LEAVES_BELOW:
+            raise HsrlError(
+                f"got slate_size {self.slate_size}, max_steps {self.max_steps}, initial_patience "
+                f"{self.initial_patience}, expected each to be at least 1."
+            )
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """Where B sessions stand.
+
+    Attributes:
+        user: (B,) int64, row of the user pool.
+        history: (B, H) int64, clicked item ids, latest last, right-aligned, 0 for padding.
+        patience: (B,) float32.
+        streak: (B,) int64, unrewarded steps in a row (kept by the patience rule `streak`).
+        step: (B,) int64, slates shown so far.
+        seed: (B,) int64, of each environment.
+        episode: (B,) int64, sessions finished so far by each environment.
+        stream: (B,) int64, what seed and episode make of the noise; steps and slots do the rest.
+    """
+
+    user: Tensor
+    history: Tensor
+    patience: Tensor
+    streak: Tensor
+    step: Tensor
+    seed: Tensor
+    episode: Tensor
+    stream: Tensor
+
+    def where(self, chosen: Tensor, other: SessionState) -> SessionState:
+        """Return a state that is this one where `chosen` (B,) holds and `other` elsewhere."""
+        return SessionState(
+            **{
+                field.name: torch.where(
+                    chosen.view(-1, *(1,) * (getattr(self, field.name).dim() - 1)),
+                    getattr(self, field.name),
+                    getattr(other, field.name),
+                )
+                for field in fields(self)
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step brought: clicks (B, K) in {0, 1}, reward (B,), terminated (B,) and truncated (B,) bool."""
+
+    clicks: Tensor
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+
+
+def by_profile(model: ClickModel, profiles: Tensor) -> Respond:
+    """Return how the users of `profiles` (M, P) respond, for a model with nothing to prepare."""
+    return lambda user, history, slate: torch.sigmoid(model(profiles[user], history, slate))
+
+
+class SlateCore:
+    """Sessions of users who are drawn from a pool and answer as a click model says (3.1)."""
+
+    def __init__(self, respond: Respond, profiles: Tensor, histories: Tensor, params: SessionParams) -> None:
+        """Take how the pool responds, its profiles (M, P) float32 and first histories (M, H), all on one device."""
+        if bool(((histories[:, :-1] > 0) & (histories[:, 1:] == 0)).any()):
+            raise HsrlError("got a history with padding behind an item, expected padding on the left alone.")
+        self.respond = respond
+        self.profiles = profiles
+        self.histories = histories.long()
+        self.params = params
+        self._slots = torch.arange(1, params.slate_size + 1, device=profiles.device)
+
+    def initial(self, seed: Tensor, episode: Tensor) -> SessionState:
+        """Return users at arrival, drawn from the pool by (seed, episode) alone."""
+        stream = _mix(_mix(seed) + episode)
+        arrival = torch.full_like(seed, _ARRIVAL)
+        user = (_noise(stream, arrival, self._slots[:1])[:, 0] >> 1 & _bits(62)) % len(self.profiles)
+        return SessionState(
+            user=user,
+            history=self.histories.index_select(0, user),
+            patience=torch.full_like(seed, self.params.initial_patience, dtype=torch.float32),
+            streak=torch.zeros_like(seed),
+            step=torch.zeros_like(seed),
+            seed=seed,
+            episode=episode,
+            stream=stream,
+        )
+
+    @torch.no_grad()
+    def transition(self, state: SessionState, slate: Tensor) -> tuple[SessionState, Outcome]:
+        """Show slates (B, K) of item ids; return the state after the clicks, and what happened (eq. 5)."""
+        params = self.params
+        draw = _uniform(_noise(state.stream, state.step, self._slots))
+        clicks = (draw < self.respond(state.user, state.history, slate)).to(torch.float32)
+        reward = REWARDS[params.reward](clicks, params.miss_cost)
+        patience, streak = PATIENCE[params.patience](state.patience, state.streak, reward, params.slate_size)
+        step = state.step + 1
+        terminated = patience < LEAVES_BELOW
+        truncated = (step >= params.max_steps) & ~terminated
+        history = append_clicked(state.history, slate, clicks)
+        after = SessionState(state.user, history, patience, streak, step, state.seed, state.episode, state.stream)
+        return after, Outcome(clicks, reward, terminated, truncated)
+
+    def replace_finished(self, state: SessionState, finished: Tensor) -> SessionState:
+        """Return the state with the users where `finished` (B,) holds replaced by new arrivals."""
+        return self.initial(state.seed, state.episode + 1).where(finished, state)
+
+    def observation(self, state: SessionState) -> dict[str, Tensor]:
+        """Return profile (B, P) float32 and history (B, H) int64."""
+        return {"profile": self.profiles.index_select(0, state.user), "history": state.history}
+
+
+def append_clicked(history: Tensor, slate: Tensor, clicks: Tensor) -> Tensor:
+    """Return the last H items of history (B, H) followed by the clicked items of slate (B, K), in slate order."""
+    length, slate_size = history.shape[1], slate.shape[1]
+    clicked = clicks.long()
+    rank = clicked.cumsum(1)  # 1 for the first clicked item of a slate
+    longer = functional.pad(history, (1, slate_size))
+    longer.scatter_(1, (rank + length) * clicked, slate)  # what was not clicked goes to the column in front
+    kept = torch.arange(1, length + 1, device=history.device) + rank[:, -1:]
+    return longer.gather(1, kept)
+
+
+def _noise(stream: Tensor, step: Tensor, slots: Tensor) -> Tensor:
+    """Return (B, n) int64 of random bits that depend on (seed, episode, step, slot) and nothing else.
+
+    A counter-based generator (the finalizer of SplitMix64 over each counter in turn) needs no state, so that an
+    environment draws the same whether it runs alone or in a batch of any size.
+    """
+    return _mix(_mix(stream + step).unsqueeze(1) + slots * _GOLDEN)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    bits = bits + _GOLDEN
+    bits = bits.bitwise_xor_((bits >> 30).bitwise_and_(_bits(34))).mul_(_FIRST)
+    bits = bits.bitwise_xor_((bits >> 27).bitwise_and_(_bits(37))).mul_(_SECOND)
+    return bits.bitwise_xor_((bits >> 31).bitwise_and_(_bits(33)))
+
+
+def _uniform(bits: Tensor) -> Tensor:
+    """Return float32 in [0, 1) from the upper 24 of 64 random bits."""
+    return (bits >> 40).bitwise_and_(_bits(24)).to(torch.float32).mul_(2.0**-24)
+
+
+def _bits(count: int) -> int:
+    return (1 << count) - 1
+
+
+def _signed(value: int) -> int:
+    """Return an unsigned 64-bit constant as the signed integer torch takes; products wrap around."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GOLDEN, _FIRST, _SECOND = (_signed(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))

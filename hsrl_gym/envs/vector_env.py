@@ -1,0 +1,158 @@
+"""Many users at once: no Python work per user between an action and its observation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.bundle.store import open_bundle
+from hsrl_gym.envs.core import SessionState
+from hsrl_gym.envs.env import Observation, SlateEnv, SlateSessions, check_rendered
+from hsrl_gym.errors import HsrlError, unknown_name
+
+
+class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
+    """B independent sessions in one batch; everything else is as `SlateEnv` says.
+
+    A user who leaves, or reaches `max_steps`, is replaced within the same step (`AutoresetMode.SAME_STEP`): the
+    observation is the new user's, and `info["final_obs"]` holds the last one of the user who left, as in Gymnasium's
+    own vector environments. Environment i of a vector that was reset with seed s is, step for step, the single
+    environment reset with seed s + i.
+    """
+
+    metadata = {  # noqa: RUF012  (Gymnasium's own form)
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        bundle: str | Path | Bundle | None = None,
+        render_mode: str | None = None,
+        default_bundle: str = "rl4rs",
+        **settings: Any,
+    ) -> None:
+        """Open the bundle for `num_envs` users; `settings` are those of `SlateEnv`."""
+        if num_envs < 1:
+            raise HsrlError(f"got num_envs {num_envs}, expected at least 1.")
+        if render_mode not in (None, *SlateEnv.metadata["render_modes"]):
+            raise unknown_name("render_mode", render_mode, SlateEnv.metadata["render_modes"])
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.bundle = open_bundle(bundle, default_bundle)
+        self.sessions = SlateSessions(self.bundle, **settings)
+        self.single_observation_space = self.sessions.observation_space
+        self.single_action_space = self.sessions.actions.space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._state: SessionState | None = None
+        self._shown: dict[str, Any] | None = None
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start new sessions everywhere; with seed s, environment i starts the first session of seed s + i."""
+        if isinstance(seed, list):
+            drawn = [int(self.np_random.integers(2**31)) if one is None else one for one in seed]
+            if len(drawn) != self.num_envs:
+                raise HsrlError(f"got {len(drawn)} seeds, expected one for each of the {self.num_envs} environments.")
+            self._state = self.sessions.arrive(np.array(drawn))
+        elif seed is not None or self._state is None:
+            super().reset(seed=seed)
+            first = seed if seed is not None else int(self.np_random.integers(2**31))
+            self._state = self.sessions.arrive(first + np.arange(self.num_envs))
+        else:
+            everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.sessions.device)
+            self._state = self.sessions.core.replace_finished(self._state, everyone)
+        self._shown = None
+        patience = self._state.patience.cpu().numpy().copy()  # the state keeps its own
+        return self.sessions.observe(self._state), self._with_masks({"patience": patience})
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Show B slates; users who are done are replaced at once.
+
+        Raises:
+            HsrlError: for an action outside the space.
+        """
+        if self._state is None:
+            raise HsrlError("step() came before reset(); call reset() first.")
+        after, outcome, columns = self.sessions.play(self._state, actions)
+        finished = outcome.terminated | outcome.truncated
+        info = self._with_masks(columns)
+        reward = outcome.reward.double().cpu().numpy()
+        if self.render_mode is not None:
+            self._shown = {**_copies(columns), "reward": reward.copy(), "step": after.step.cpu().numpy()}
+        done = finished.cpu().numpy()
+        if done.any():
+            info["final_obs"] = _only(done, self.sessions.observe(after))
+            info["_final_obs"] = done
+            info["final_info"] = self._with_masks(_copies(columns), done)
+            info["_final_info"] = done.copy()
+            after = self.sessions.core.replace_finished(after, finished)
+        self._state = after
+        terminated, truncated = outcome.terminated.cpu().numpy(), outcome.truncated.cpu().numpy()
+        return self.sessions.observe(after), reward, terminated, truncated, info
+
+    @property
+    def state(self) -> SessionState:
+        """The sessions as they stand: what the users themselves know, of which agents see a part.
+
+        Raises:
+            HsrlError: before the first reset.
+        """
+        if self._state is None:
+            raise HsrlError("state came before reset(); call reset() first.")
+        return self._state
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return the masks of all environments, (B, sum(nvec)) bool; the catalog is the same for all."""
+        return np.tile(self.sessions.actions.masks(), (self.num_envs, 1))
+
+    def render(self) -> tuple[str, ...]:
+        """Return the text of the last step of each environment; it takes a `render_mode`."""
+        check_rendered(self.render_mode)
+        from hsrl_gym.envs.render import render_step
+
+        shown: list[dict[str, Any] | None] = [None] * self.num_envs
+        if self._shown is not None:
+            columns = self._shown
+            shown = [{name: values[i] for name, values in columns.items()} for i in range(self.num_envs)]
+        return tuple(render_step(self.bundle, self.sessions.params, one) for one in shown)
+
+    def _with_masks(self, columns: dict[str, NDArray[Any]], present: NDArray[Any] | None = None) -> dict[str, Any]:
+        """Return info columns with Gymnasium's `_name` masks of who they hold for."""
+        everyone = np.ones(self.num_envs, dtype=bool) if present is None else present
+        info: dict[str, Any] = dict(columns)
+        info.update({f"_{name}": everyone.copy() for name in columns})
+        return info
+
+
+def _copies(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: values.copy() for name, values in columns.items()}
+
+
+def _only(done: NDArray[np.bool_], observation: Observation) -> NDArray[Any]:
+    """Return (B,) objects: the observation of each environment that is done, None elsewhere (Gymnasium's form).
+
+    `observation` belongs to nobody else, so views of it will do.
+    """
+    final = np.full(len(done), None, dtype=object)
+    rows = np.flatnonzero(done)
+    names, columns = list(observation), zip(*(values[rows] for values in observation.values()), strict=True)
+    for row, values in zip(rows, columns, strict=True):  # who left, not everybody
+        final[row] = dict(zip(names, values, strict=True))
+    return final

@@ -1,0 +1,1 @@
+"""Items: semantic IDs, the trie of the live ones, and the vectors they are made of."""

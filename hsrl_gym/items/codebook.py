@@ -1,0 +1,319 @@
+"""Semantic IDs by residual-quantization k-means, without collisions (paper 3.2, Appendix C and E)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil, prod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.report import CodebookReport, report_on
+from hsrl_gym.items.trie import SidTrie, build_trie
+
+_MINI_BATCH_FROM = 20_000
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Fixed centroids per level and the SID of every item.
+
+    Attributes:
+        centroids: L arrays (V_l, D) float32 in the space of `vectors`.
+        codes: (N + 1, L) int32 tokens 0..V_l - 1; -1 for padding (row 0) and retired items.
+        mean: (F,) float32, subtracted from features.
+        scale: (F,) float32, features are divided by it.
+        features: (N + 1, F) float32, standardized.
+        priority: (N + 1,) float32, who comes first where a SID has several items; equal ones by item id.
+        n_moved: items moved off their nearest token when the codebook was fitted.
+        vectors: (N + 1, D) float32, what was quantized; the features where None is given.
+        to_vector: (F, D) float32, from the features of a new item to what is known of its vector; None for identity.
+    """
+
+    centroids: tuple[NDArray[np.float32], ...]
+    codes: NDArray[np.int32]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    features: NDArray[np.float32]
+    priority: NDArray[np.float32]
+    n_moved: int = 0
+    vectors: NDArray[np.float32] = None  # type: ignore[assignment]  # never None once made
+    to_vector: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors is None:
+            object.__setattr__(self, "vectors", self.features)
+
+    @property
+    def vocabulary(self) -> tuple[int, ...]:
+        """Number of tokens of each level, (V_1, .., V_L)."""
+        return tuple(len(level) for level in self.centroids)
+
+    @cached_property
+    def item_inputs(self) -> NDArray[np.float32]:
+        """All that is known of the items, (N + 1, F) or (N + 1, F + D): features, beside them the vectors if others.
+
+        The vectors' numbers have a mean square of 1 over the live items and all columns together, as the features have.
+        What every network of every method should be given, so that none knows more than another.
+        """
+        if self.to_vector is None:
+            return self.features
+        size = np.sqrt(np.square(self.vectors[self.live_items]).mean())
+        return np.hstack([self.features, self.vectors / max(float(size), 1e-12)])
+
+    @property
+    def live_items(self) -> NDArray[np.intp]:
+        """Ids of the items that can be shown, ascending."""
+        return np.flatnonzero(self.codes[:, 0] >= 0)
+
+    @cached_property
+    def _decoding_trie(self) -> SidTrie:
+        return self.trie(width=1)
+
+    def trie(self, width: int) -> SidTrie:
+        """Return the live SIDs as look-up tables whose leaves name `width` items each."""
+        return build_trie(self.codes, self.centroids, self.priority, width)
+
+    def encode(self, items: ArrayLike) -> NDArray[np.int32]:
+        """Return the SIDs of item ids: (...) to (..., L) (eq. 31).
+
+        Raises:
+            HsrlError: for an id that no live item has.
+        """
+        ids = np.asarray(items)
+        if (ids < 1).any() or (ids >= len(self.codes)).any() or (self.codes[ids, 0] < 0).any():
+            raise HsrlError(
+                f"got item ids {ids.min()}..{ids.max()}, expected live ones out of 1..{len(self.codes) - 1}."
+            )
+        return self.codes[ids]
+
+    def decode(self, tokens: ArrayLike) -> NDArray[np.int32]:
+        """Return the first item of each SID: (..., L) tokens to (...) ids (eq. 9).
+
+        A token without a live item under its prefix counts as its nearest live sibling.
+
+        Raises:
+            HsrlError: for a token outside its vocabulary.
+        """
+        sequence = np.asarray(tokens)
+        if sequence.shape[-1] != len(self.centroids):
+            raise HsrlError(f"got {sequence.shape[-1]} tokens for a SID, expected {len(self.centroids)}.")
+        wrong = sequence[(sequence < 0) | (sequence >= np.array(self.vocabulary))]
+        if len(wrong):
+            raise HsrlError(f"got token {wrong[0]}, expected 0..V_l - 1 with V = {self.vocabulary}.")
+        trie = self._decoding_trie
+        return trie.leaf_items[trie.leaves(sequence), 0]
+
+    def with_items(self, features: ArrayLike, priority: float = 0.0) -> Codebook:
+        """Return the codebook with M new items behind the last id; centroids and other SIDs stay as they are.
+
+        Args:
+            features: (M, F) raw features of the new items.
+            priority: their place in a shared bucket.
+
+        Raises:
+            HsrlError: for features of another width, or that are not finite.
+        """
+        added = np.atleast_2d(np.asarray(features, dtype=np.float32))
+        if added.shape[1] != len(self.mean) or not np.isfinite(added).all():
+            raise HsrlError(f"got item features of shape {added.shape}, expected (M, {len(self.mean)}), all finite.")
+        features = ((added - self.mean) / self.scale).astype(np.float32)
+        vectors = self.guess_vectors(features)
+        codes = self.codes
+        for vector in vectors:
+            codes = np.vstack([codes, _walk_to_free_sid(vector, codes[codes[:, 0] >= 0], self.centroids)])
+        return replace(
+            self,
+            codes=codes,
+            features=np.vstack([self.features, features]),
+            vectors=np.vstack([self.vectors, vectors]),
+            priority=np.append(self.priority, np.full(len(vectors), priority, dtype=np.float32)),
+        )
+
+    def guess_vectors(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the vectors (M, D) that items with standardized features (M, F) would have, as far as these tell."""
+        return features if self.to_vector is None else features @ self.to_vector
+
+    def without_items(self, items: ArrayLike) -> Codebook:
+        """Return the codebook with these items retired: their SIDs are free again, ids stay as they are."""
+        self.encode(items)
+        codes = self.codes.copy()
+        codes[np.asarray(items)] = -1
+        if (codes[:, 0] < 0).all():
+            raise HsrlError("got every item to retire, expected at least one to stay.")
+        return replace(self, codes=codes)
+
+    def relist(self, items: ArrayLike) -> Codebook:
+        """Return the codebook with these retired items on sale again, each with the free SID nearest to its vector.
+
+        Raises:
+            HsrlError: for an item that is on sale, or that nobody knows.
+        """
+        wanted = np.atleast_1d(np.asarray(items))
+        known = (wanted >= 1) & (wanted < len(self.codes))
+        if not known.all() or (self.codes[wanted, 0] >= 0).any():
+            raise HsrlError(f"got items {wanted.tolist()[:5]}.. to relist, expected retired items of the catalog.")
+        codes = self.codes.copy()
+        for item in wanted:
+            codes[item] = _walk_to_free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)
+        return replace(self, codes=codes)
+
+    def report(self) -> CodebookReport:
+        """Return collisions, use of the tokens and what the codes lose."""
+        live = self.live_items
+        return report_on(self.codes[live], self.vectors[live], self.centroids, self.n_moved)
+
+
+def fit_codebook(
+    item_features: ArrayLike,
+    n_levels: int = 3,
+    vocabulary: int | Sequence[int] = 64,
+    seed: int = 0,
+    priority: ArrayLike | None = None,
+    n_restarts: int = 4,
+    vectors: ArrayLike | None = None,
+) -> Codebook:
+    """Fit the centroids and give every item a SID of its own (eq. 27-31).
+
+    At each level, items of one prefix that would not fit under their nearest token (fewer free SIDs below it than
+    items) move to the nearest token with room. So no two items share a SID as long as N <= V_1 * .. * V_L; beyond
+    that the largest bucket is as small as it can be.
+
+    Args:
+        item_features: (N + 1, F), row 0 is padding.
+        n_levels: L.
+        vocabulary: V for all levels, or one number a level.
+        seed: of k-means++.
+        priority: (N + 1,), order within a bucket, largest first.
+        n_restarts: k-means restarts a level.
+        vectors: (N + 1, D), what is quantized, as it is (`behaviour.behaviour_vectors`); None for the standardized
+            features. A new item, of which only features are known, gets the vector that a ridge regression says.
+
+    Raises:
+        HsrlError: for fewer than one item, features, vectors or priorities that are not finite or of another shape, or
+            a vocabulary that is not positive.
+    """
+    raw = np.asarray(item_features, dtype=np.float32)
+    sizes = (vocabulary,) * n_levels if isinstance(vocabulary, int) else tuple(vocabulary)
+    if len(sizes) != n_levels or n_levels < 1 or min(sizes) < 1:
+        raise HsrlError(f"got vocabulary {vocabulary} for {n_levels} levels, expected a positive size for each level.")
+    if raw.ndim != 2 or len(raw) < 2 or not np.isfinite(raw).all():
+        raise HsrlError(f"got item features of shape {raw.shape}, expected (N + 1, F) with N >= 1, all finite.")
+    order = np.zeros(len(raw), np.float32) if priority is None else np.asarray(priority, dtype=np.float32)
+    if order.shape != (len(raw),) or not np.isfinite(order).all():
+        raise HsrlError(f"got priority of shape {order.shape}, expected ({len(raw)},) as item_features, all finite.")
+    features, mean, scale = standardized(raw)
+    quantized = features if vectors is None else np.asarray(vectors, dtype=np.float32)
+    if quantized.ndim != 2 or len(quantized) != len(raw) or not np.isfinite(quantized).all():
+        raise HsrlError(f"got item vectors of shape {quantized.shape}, expected ({len(raw)}, D), all finite.")
+    residual = quantized[1:].copy()  # r^(1) = x, eq. 27
+    codes = np.full((len(raw), n_levels), -1, dtype=np.int32)
+    centroids, prefix, n_moved = [], np.zeros(len(residual), dtype=np.int64), 0
+    bucket = ceil(len(residual) / prod(sizes))
+    for level, size in enumerate(sizes):
+        table = _k_means(residual, size, seed + level, n_restarts)
+        room = bucket * prod(sizes[level + 1 :])
+        tokens = np.empty(len(residual), dtype=np.int32)
+        for node in np.unique(prefix):
+            rows = np.flatnonzero(prefix == node)
+            near = _distance(residual[rows], table)
+            tokens[rows] = _assign(near, room)
+            n_moved += int((near[np.arange(len(rows)), tokens[rows]] > near.min(1) + 1e-6).sum())
+        codes[1:, level] = tokens
+        residual = residual - table[tokens]  # eq. 30
+        prefix = prefix * size + tokens
+        centroids.append(table)
+    to_vector = None if vectors is None else _ridge(features[1:], quantized[1:])
+    return Codebook(tuple(centroids), codes, mean, scale, features, order, n_moved, quantized, to_vector)
+
+
+def standardized(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return item features (N + 1, F) of mean 0 and variance 1 over the items, row 0 zero; and mean and scale (F,)."""
+    mean, scale = raw[1:].mean(0), raw[1:].std(0)
+    scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
+    features = ((raw - mean) / scale).astype(np.float32)
+    features[0] = 0.0
+    return features, mean.astype(np.float32), scale
+
+
+def _ridge(features: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (F, D) matrix that foretells vectors (N, D) from features (N, F), by cross-validated ridge."""
+    from sklearn.linear_model import RidgeCV
+
+    return RidgeCV(np.logspace(-2, 4, 13), fit_intercept=False).fit(features, vectors).coef_.T.astype(np.float32)
+
+
+def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: int) -> NDArray[np.float32]:
+    """Return (size, F) centroids (eq. 28); with fewer different points than tokens, crowded centroids are copied."""
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    distinct = np.unique(residual, axis=0)
+    n_clusters = min(size, len(distinct))
+    if n_clusters == len(distinct):
+        table = distinct
+    else:
+        method = KMeans if len(residual) < _MINI_BATCH_FROM else MiniBatchKMeans
+        with warnings.catch_warnings():
+            # Points that differ by rounding alone make some centroids equal, which are as good as copies.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            table = method(n_clusters, n_init=n_restarts, random_state=seed).fit(residual).cluster_centers_
+    crowd = np.bincount(_distance(residual, table).argmin(1), minlength=n_clusters)
+    copies = np.argsort(-crowd, kind="stable")[np.arange(size - n_clusters) % n_clusters]
+    return np.vstack([table, table[copies]]).astype(np.float32)
+
+
+def _distance(points: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return (n, V) Euclidean distances."""
+    from scipy.spatial.distance import cdist
+
+    return cdist(points, table)
+
+
+def _assign(distance: NDArray[np.floating], room: int) -> NDArray[np.int32]:
+    """Return a token for each of n items: the nearest (eq. 29), but at most `room` items on one token.
+
+    As few items move as can, and those that lose least by it.
+    """
+    tokens = distance.argmin(1).astype(np.int32)
+    counts = np.bincount(tokens, minlength=distance.shape[1])
+    if (counts <= room).all():
+        return tokens
+    if room == 1:
+        from scipy.optimize import linear_sum_assignment
+
+        move = 1.0 + 2.0 * distance.max() * len(distance)  # dearer than any sum of distances: move only who must
+        cost = distance + move
+        cost[np.arange(len(tokens)), tokens] -= move
+        return linear_sum_assignment(cost)[1].astype(np.int32)
+    second = np.partition(distance, 1, axis=1)[:, 1] if distance.shape[1] > 1 else distance[:, 0]
+    regret = second - distance.min(1)
+    for token in np.flatnonzero(counts > room):
+        members = np.flatnonzero(tokens == token)
+        for item in members[np.argsort(regret[members], kind="stable")][: counts[token] - room]:
+            tokens[item] = np.where(counts < room, distance[item], np.inf).argmin()
+            counts[tokens[item]] += 1
+        counts[token] = room
+    return tokens
+
+
+def _walk_to_free_sid(
+    vector: NDArray[np.float32], codes: NDArray[np.int32], centroids: Sequence[NDArray[np.float32]]
+) -> NDArray[np.int32]:
+    """Return the SID that nearest tokens with room below them lead to; a taken one only where nothing is free."""
+    residual, under = vector, codes
+    sid = np.empty(len(centroids), dtype=np.int32)
+    full = len(np.unique(codes, axis=0)) >= prod(len(table) for table in centroids)
+    for level, table in enumerate(centroids):
+        room = prod(len(deeper) for deeper in centroids[level + 1 :])
+        taken = np.unique(under, axis=0)
+        counts = np.bincount(taken[:, level], minlength=len(table))
+        distance = np.linalg.norm(residual - table, axis=1)
+        sid[level] = np.where(full | (counts < room), distance, np.inf).argmin()
+        residual = residual - table[sid[level]]
+        under = under[under[:, level] == sid[level]]
+    return sid

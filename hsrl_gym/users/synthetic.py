@@ -1,0 +1,223 @@
+"""A world whose user is known: it writes logs in the shape of each data set, and says what a perfect model knows."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsrl_gym.data.log import HISTORY_LENGTH, InteractionLog
+from hsrl_gym.envs.core import SessionParams, SlateCore, by_profile
+from hsrl_gym.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Sizes and temper of a `SyntheticWorld`.
+
+    Attributes:
+        name: of the shape, for provenance.
+        n_items: N.
+        slate_size: K.
+        n_item_features: F; the first `n_latent` + 1 mix position and sweetness, the others say nothing.
+        n_profile: P, numeric; what a user likes on arrival is a linear function of it.
+        n_users: users that sessions are drawn from.
+        n_clusters: C, topics of the catalog.
+        n_latent: dimension of the latent space.
+        base: logit of a click on an average item by an indifferent user.
+        taste: weight of the match between the user's interest and the item.
+        quality: standard deviation of what an item is liked by everybody.
+        sweetness: correlation of that with how sweet the item is; sweet items are clicked now and weary the user.
+        weariness: logit lost on every item per unit of the history's mean sweetness.
+        drift: how far interest moves towards what was clicked.
+        satiation: logit lost on items of a cluster that fills the whole recent history.
+        tolerated: share of the history that one cluster may fill before satiation begins.
+    """
+
+    name: str
+    n_items: int
+    slate_size: int
+    n_item_features: int
+    n_profile: int
+    n_users: int = 2000
+    n_clusters: int = 12
+    n_latent: int = 5
+    base: float = 1.0
+    taste: float = 1.5
+    quality: float = 1.5
+    sweetness: float = 0.8
+    weariness: float = 4.0
+    drift: float = 1.0
+    satiation: float = 12.0
+    tolerated: float = 0.15
+
+
+WORLDS = {
+    "rl4rs": WorldConfig("rl4rs", n_items=283, slate_size=9, n_item_features=40, n_profile=16),
+    "ml1m": WorldConfig("ml1m", n_items=3706, slate_size=10, n_item_features=24, n_profile=16, n_clusters=18),
+}
+
+
+def shape_named(name: str) -> WorldConfig | None:
+    """Return the shape of a name: one of `WORLDS`, or "ml1m-1000", which is ml1m with 1,000 items; None for others."""
+    shape, _, n_items = name.partition("-")
+    if name in WORLDS or shape not in WORLDS or not re.fullmatch(r"[1-9]\d{1,6}", n_items):
+        return WORLDS.get(name)
+    return replace(WORLDS[shape], name=name, n_items=int(n_items))
+
+
+# What `SyntheticWorld.write_log` says of itself, and nothing like it.
+_SOURCE = re.compile(r"SyntheticWorld\('([A-Za-z0-9._-]+)', seed=(\d{1,18})\)")
+
+
+def world_of(source: str) -> dict[str, str | int] | None:
+    """Return the shape and the seed of the world that wrote a log of this source, None for all other sources."""
+    found = _SOURCE.fullmatch(source)
+    return {"shape": found[1], "seed": int(found[2])} if found else None
+
+
+class SyntheticWorld:
+    """A user with latent interests who tires of a repeated cluster, drifts with the clicks, and wearies of sweets.
+
+    With z_i the latent position of item i, c(i) its cluster, s_i its sweetness, h the history (at most H clicked
+    items), n its length and m = n / (n + 10), the logit of a click is
+
+        base + taste <u(profile) + drift m mean_h z, z_i> + quality_i - weariness m mean_h s
+             - satiation max(0, share of c(i) in the window of H - tolerated).
+
+    Sweet items are liked more (quality correlates with s) and spoil the mood for later ones, so that the best next
+    slate is not the best session.
+
+    It is a function of profile, history and item alone, so that a learned user can be held against it. It is a
+    `ClickModel`: `SlateCore(by_profile(world, profiles), ...)` plays it as it plays a learned one.
+    """
+
+    def __init__(self, config: WorldConfig | str, seed: int = 0) -> None:
+        """Draw the catalog and the users from `seed`.
+
+        Raises:
+            HsrlError: for the name of a shape that is not known.
+        """
+        if isinstance(config, str):
+            shape = shape_named(config)
+            if shape is None:
+                raise unknown_name("world", config, WORLDS)
+            config = shape
+        self.config, self.seed = config, seed
+        generator = np.random.default_rng(seed)
+        centres = generator.normal(size=(config.n_clusters, config.n_latent))
+        centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+        crowd = generator.dirichlet(np.full(config.n_clusters, 3.0))
+        cluster = generator.choice(config.n_clusters, size=config.n_items + 1, p=crowd)
+        latent = centres[cluster] + 0.25 * generator.normal(size=(config.n_items + 1, config.n_latent))
+        latent[0] = 0.0
+        sweet = generator.normal(size=config.n_items + 1)
+        sweet[0] = 0.0
+        plain = generator.normal(size=config.n_items + 1)
+        quality = config.quality * (config.sweetness * sweet + np.sqrt(1.0 - config.sweetness**2) * plain)
+        visible = np.column_stack([latent, sweet])
+        mixing = generator.normal(size=(visible.shape[1], visible.shape[1]))
+        features = generator.normal(size=(config.n_items + 1, config.n_item_features))
+        features[:, : visible.shape[1]] = visible @ mixing + 0.05 * generator.normal(size=visible.shape)
+        features[0] = 0.0
+        self.item_features = features.astype(np.float32)
+        self.profiles = generator.normal(size=(config.n_users, config.n_profile)).astype(np.float32)
+        to_interest = generator.normal(size=(config.n_profile, config.n_latent)) / np.sqrt(config.n_profile)
+        self._latent = torch.as_tensor(latent, dtype=torch.float32)  # (N + 1, D)
+        self._quality = torch.as_tensor(quality, dtype=torch.float32)  # (N + 1,)
+        self._sweet = torch.as_tensor(sweet, dtype=torch.float32)  # (N + 1,)
+        self._cluster = torch.as_tensor(cluster)  # (N + 1,)
+        self._to_interest = torch.as_tensor(to_interest, dtype=torch.float32)  # (P, D)
+
+    def __call__(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        """Return click logits (B, K); see `ClickModel`."""
+        config = self.config
+        shown = history > 0
+        length = shown.sum(1, keepdim=True).to(torch.float32)
+        share_of = 1.0 / length.clamp(min=1.0)
+        memory = length / (length + 10.0)
+        interest = profile @ self._to_interest + config.drift * memory * self._latent[history].sum(1) * share_of
+        mood = -config.weariness * memory * self._sweet[history].sum(1, keepdim=True) * share_of
+        clusters = torch.zeros(len(history), config.n_clusters, device=history.device)
+        clusters.scatter_add_(1, self._cluster[history], shown.to(torch.float32))
+        share = clusters.gather(1, self._cluster[slate]) / history.shape[1]
+        fatigue = config.satiation * (share - config.tolerated).clamp(min=0.0)
+        match = torch.einsum("bd,bkd->bk", interest, self._latent[slate])
+        return config.base + config.taste * match + self._quality[slate] + mood - fatigue
+
+    def _appeal(self, profiles: Tensor) -> NDArray[np.float64]:
+        """Return (M, N), the odds of a click on each item by users with profiles (M, P) who just arrived."""
+        items = torch.arange(1, self.config.n_items + 1).expand(len(profiles), -1)
+        nothing = torch.zeros(len(profiles), HISTORY_LENGTH, dtype=torch.long)
+        return np.exp(self(profiles, nothing, items).double().numpy())
+
+    def to(self, device: torch.device) -> SyntheticWorld:
+        """Return the same world with what it answers from on `device`."""
+        other = copy.copy(self)
+        for name in ("_latent", "_quality", "_sweet", "_cluster", "_to_interest"):
+            setattr(other, name, getattr(self, name).to(device))
+        return other
+
+    def write_log(self, n_slates: int = 60_000, exploration: float = 0.5, personal: float = 0.5) -> InteractionLog:
+        """Return sessions under two logging policies, in time order; no slate repeats an item.
+
+        One shows everybody the same items, by what it guesses of their quality, mixed with uniform ones. The other, a
+        share `personal` of the sessions, ranks by what it guesses that the user likes on arrival; it does not see the
+        session. A user who leaves comes back (70%) remembering some of the latest clicks, or somebody new arrives.
+
+        Args:
+            n_slates: rows of the log.
+            exploration: share of uniform items where everybody is shown the same.
+            personal: share of the sessions with the ranker that knows its users. It fills histories with one topic,
+                as good policies do, so that a user learned from the log knows what comes of that.
+        """
+        generator = np.random.default_rng([self.seed, 1])
+        n_parallel = min(500, n_slates)
+        profiles = torch.as_tensor(self.profiles)
+        core = SlateCore(
+            by_profile(self, profiles),
+            profiles,
+            torch.zeros(self.config.n_users, HISTORY_LENGTH, dtype=torch.long),
+            SessionParams(self.config.slate_size),
+        )
+        state = core.initial(torch.arange(n_parallel), torch.zeros(n_parallel, dtype=torch.long))
+        guess = np.exp(1.5 * self._quality.numpy()[1:] + 0.5 * generator.normal(size=self.config.n_items))
+        shown = (1.0 - exploration) * guess / guess.sum() + exploration / len(guess)
+        appeal = self._appeal(profiles) * np.exp(0.5 * generator.normal(size=self.config.n_items))  # (users, N)
+        session, ranked = np.arange(n_parallel), generator.random(n_parallel) < personal
+        steps: list[tuple[NDArray[np.generic], ...]] = []
+        while len(steps) * n_parallel < n_slates:
+            chance = np.where(ranked[:, None], appeal[state.user], shown)
+            race = generator.exponential(size=chance.shape) / chance
+            slate = np.argpartition(race, self.config.slate_size)[:, : self.config.slate_size] + 1
+            after, outcome = core.transition(state, torch.as_tensor(slate))
+            steps.append((session.copy(), state.user.numpy(), state.history.numpy(), slate, outcome.clicks.numpy()))
+            leaves = outcome.terminated | outcome.truncated
+            session[leaves.numpy()] += n_parallel
+            ranked = np.where(leaves, generator.random(n_parallel) < personal, ranked)
+            arrived = core.replace_finished(after, leaves)
+            returns = leaves & torch.as_tensor(generator.random(n_parallel) < 0.7)
+            remembered = torch.as_tensor(generator.integers(0, HISTORY_LENGTH, size=(n_parallel, 1)))
+            recent = torch.arange(HISTORY_LENGTH) >= HISTORY_LENGTH - remembered
+            history = torch.where(returns.unsqueeze(1), after.history * recent, arrived.history)
+            state = replace(arrived, user=torch.where(returns, after.user, arrived.user), history=history)
+        columns = (np.concatenate(column)[:n_slates] for column in zip(*steps, strict=True))
+        user, who, history_ids, slate, clicks = columns
+        topics = self._cluster.tolist()
+        return InteractionLog(
+            name=self.config.name,
+            source=f"SyntheticWorld('{self.config.name}', seed={self.seed})",
+            time=np.arange(n_slates),
+            user=user.astype(np.int64),
+            profile=self.profiles[who],
+            history=history_ids.astype(np.int32),
+            slate=slate.astype(np.int32),
+            clicks=clicks.astype(np.uint8),
+            item_features=self.item_features,
+            item_labels=("", *(f"item {item}, topic {topics[item]}" for item in range(1, self.config.n_items + 1))),
+        )

@@ -1,0 +1,110 @@
+"""The `hsrl-gym` command as it is typed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hsrl_gym.bundle.folder import Bundle, load_bundle, save_bundle
+from hsrl_gym.cli import main
+
+FRAGMENT = Path(__file__).parents[3] / "shared" / "data" / "rl4rs-fragment"
+TINY = ["--epochs", "1", "--levels", "2", "--vocab", "18", "--pool", "50"]
+
+
+def test_builds_and_inspects_a_synthetic_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bundle"
+    assert main(["build", "synthetic", "--slates", "300", "--out", str(out), *TINY]) == 0
+    bundle = load_bundle(out)
+    assert bundle.codebook.vocabulary == (18, 18)
+    assert bundle.source == "SyntheticWorld('rl4rs', seed=0)"
+    assert bundle.provenance["world"] == {"shape": "rl4rs", "seed": 0}
+    assert len(bundle.users["train"]) == 50
+    capsys.readouterr()
+    assert main(["inspect", str(out), "--out", str(tmp_path / "pictures")]) == 0
+    printed = capsys.readouterr().out
+    assert "283 SIDs for 283 items, 0 collisions" in printed
+    assert f"{bundle.fidelity['train']['auc']:.4f}" in printed
+    for part in ("clicks in the history", "tenths of the items", "mean |p - p_true|"):
+        assert part in printed
+    users = bundle.users["eval"]
+    assert f"{users.clicks[:, 0].mean():.3f}" in printed  # of the first slot
+    for name in ("reliability.png", "fidelity.png", "codebook.png"):
+        assert (tmp_path / "pictures" / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.skipif(not FRAGMENT.exists(), reason="the real RL4RS rows are not in ../shared/data")
+def test_builds_from_real_rows(tmp_path: Path) -> None:
+    assert main(["build", "rl4rs", "--logs", str(FRAGMENT), "--out", str(tmp_path / "b"), *TINY]) == 0
+    bundle = load_bundle(tmp_path / "b")
+    assert "world" not in bundle.provenance
+    assert (bundle.n_items, bundle.slate_size) == (283, 9)
+    assert str(tmp_path) not in bundle.source
+
+
+def test_inspects_real_users_without_a_true_one(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = replace(tiny_bundle, source="MovieLens-100K", provenance={})
+    folder = save_bundle(real, tmp_path / "real")
+    assert main(["inspect", str(folder), "--out", str(tmp_path / "pictures")]) == 0
+    printed = capsys.readouterr().out
+    assert "clicks in the history" in printed
+    assert "true" not in printed
+    assert (tmp_path / "pictures" / "fidelity.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fetch", "ml100"], "unknown data set 'ml100'; did you mean ml100k"),
+        (["build", "rl4rs", "--logs", "nowhere", "--out", "OUT"], "nowhere"),
+        (["build", "atomic", "--out", "OUT"], "no logs were named for atomic; give --logs DIR."),
+        (
+            ["build", "ml1m", "--out", "OUT"],
+            "no logs were named for ml1m; give --logs DIR, or run `hsrl-gym fetch ml1m`",
+        ),
+        (["build", "synthetic", "--shape", "ml2m", "--out", "OUT"], "unknown world 'ml2m'; did you mean ml1m"),
+        (["build", "rl4r", "--out", "OUT"], "unknown format 'rl4r'; did you mean rl4rs"),
+        (
+            ["build", "rl4rs", "--codebook", "feature", "--out", "OUT"],
+            "unknown codebook 'feature'; did you mean features",
+        ),
+        (["build", "synthetic", "--device", "gpu", "--out", "OUT"], "got the device 'gpu', expected cpu, cuda or"),
+        (["build", "synthetic", "--seed", "-1", "--out", "OUT"], "got --seed -1, expected 0 to"),
+        (["build", "synthetic", "--out", "FULL/thesis.tex/OUT"], "FULL/thesis.tex: File exists"),
+        (["build", "synthetic", "--vocab", "0", "--out", "OUT"], "got --vocab 0, expected at least 1."),
+        (["build", "synthetic", "--out", "FULL"], "exists and is not a bundle"),
+        (["inspect", "nowhere"], "nowhere: no bundle.yaml here, expected a bundle folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HSRL_DATA", str(tmp_path / "empty"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FULL").mkdir()
+    (tmp_path / "FULL" / "thesis.tex").write_text("do not replace me")
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.startswith("hsrl-gym: ")
+    assert printed.count("\n") == 1
+    assert not (tmp_path / "OUT").exists()
+    assert (tmp_path / "FULL" / "thesis.tex").exists()
+
+
+def test_the_installed_command_answers() -> None:
+    command = Path(sys.executable).with_name("hsrl-gym")
+    answer = subprocess.run([command, "inspect", "nowhere"], capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
+    assert subprocess.run([command, "--help"], capture_output=True, check=True).stdout

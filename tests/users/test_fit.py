@@ -1,0 +1,306 @@
+"""Fitting the user, and the numbers that say how far to trust it: by hand, against a known world, and on logs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.data.rl4rs import load_rl4rs
+from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.codebook import fit_codebook
+from hsrl_gym.users import fit as train_simulator
+from hsrl_gym.users.click_model import UserResponseModel
+from hsrl_gym.users.fit import FitSettings, evaluate_simulator, fidelity_of, fit_simulator, predict_logits
+from hsrl_gym.users.profile import fit_profile_encoder
+from hsrl_gym.users.synthetic import SyntheticWorld
+
+SEMIREAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "rl4rs-semireal"
+QUICK = FitSettings(
+    batch_size=128, learning_rate=5e-3, weight_decay=1e-2, max_epochs=5, min_steps=1, patience=3, holdout=0.1
+)
+
+
+def quick_fit(log: InteractionLog, seed: int = 0, **changes: Any) -> UserResponseModel:
+    return fit_simulator(log, width=8, settings=replace(QUICK, **changes), seed=seed, progress=False)
+
+
+def logit(probability: Any) -> NDArray[np.float64]:
+    return np.log(np.asarray(probability) / (1.0 - np.asarray(probability)))
+
+
+def saturated(probability: NDArray[np.float64]) -> float:
+    """Return the share of predictions within 0.02 of 0 or 1."""
+    return float(((probability < 0.02) | (probability > 0.98)).mean())
+
+
+# --- fidelity by hand
+
+
+def test_auc_with_ties() -> None:
+    # Of the pairs of a click (0.4, 0.8) and none (0.1, 0.4): three in order, one tied.
+    got = fidelity_of(logit([[0.1, 0.4], [0.4, 0.8]]), np.array([[0, 0], [1, 1]], dtype=np.uint8))
+    assert got.auc == 3.5 / 4
+    assert (got.n_slates, got.n_clicks) == (2, 2)
+
+
+def test_auc_at_its_ends() -> None:
+    scores = np.array([[-1.0, 0.0, 2.0]])
+    assert fidelity_of(scores, np.array([[0, 0, 1]])).auc == 1.0
+    assert fidelity_of(scores, np.array([[1, 0, 0]])).auc == 0.0
+    assert fidelity_of(np.zeros((1, 3)), np.array([[1, 0, 1]])).auc == 0.5
+    assert fidelity_of(scores, np.array([[1, 1, 1]])).auc == 0.5  # no pairs
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=20))
+def test_auc_counts_pairs(rows: list[tuple[int, bool]]) -> None:
+    scores, labels = (np.array(column) for column in zip(*rows, strict=True))
+    pairs = [1.0 if high > low else 0.5 if high == low else 0.0 for high in scores[labels] for low in scores[~labels]]
+    expected = np.mean(pairs) if pairs else 0.5
+    assert fidelity_of(scores[None].astype(float), labels[None].astype(np.uint8)).auc == pytest.approx(expected)
+
+
+def test_log_loss() -> None:
+    got = fidelity_of(logit([[0.75, 0.75, 0.5]]), np.array([[1, 0, 1]], dtype=np.uint8))
+    assert got.log_loss == pytest.approx(-(np.log(0.75) + np.log(0.25) + np.log(0.5)) / 3)
+
+
+def test_calibration_error_of_few_predictions() -> None:
+    # Fewer than 20: each is a bin of its own. |0.2 - 0|, |0.4 - 1|, |0.9 - 1| in order of the prediction.
+    got = fidelity_of(logit([[0.9, 0.2, 0.4]]), np.array([[1, 0, 1]], dtype=np.uint8))
+    assert got.reliability == tuple((pytest.approx(p), y, 1) for p, y in [(0.2, 0.0), (0.4, 1.0), (0.9, 1.0)])
+    assert got.ece == pytest.approx((0.2 + 0.6 + 0.1) / 3)
+
+
+def test_calibration_error_of_equal_bins() -> None:
+    # 20 bins of three: p - 0.01, p, p + 0.01 with one click each.
+    middle = np.linspace(0.1, 0.86, 20)
+    predictions = np.stack([middle - 0.01, middle, middle + 0.01], axis=1)
+    clicks = np.zeros((20, 3), dtype=np.uint8)
+    clicks[np.arange(20), np.arange(20) % 3] = 1
+    shuffle = np.random.default_rng(0).permutation(60)
+    got = fidelity_of(logit(predictions).ravel()[shuffle].reshape(20, 3), clicks.ravel()[shuffle].reshape(20, 3))
+    assert [count for _, _, count in got.reliability] == [3] * 20
+    np.testing.assert_allclose([p for p, _, _ in got.reliability], middle)
+    np.testing.assert_allclose([y for _, y, _ in got.reliability], 1 / 3)
+    assert got.ece == pytest.approx(np.abs(middle - 1 / 3).mean())
+
+
+def test_errors_of_a_bin_cancel_those_of_bins_do_not() -> None:
+    predictions, clicks = np.full((20, 2), 0.5), np.tile(np.array([[1, 0]], dtype=np.uint8), (20, 1))
+    assert fidelity_of(logit(predictions), clicks).ece == pytest.approx(0.0)
+    # The 20 lower ones were always clicked, the 20 higher ones never.
+    predictions[:, 0], predictions[:, 1] = 0.4, 0.6
+    assert fidelity_of(logit(predictions), clicks).ece == pytest.approx(0.6)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    got = fidelity_of(np.array([[-1000.0, 1000.0, 1000.0]]), np.array([[0, 1, 0]], dtype=np.uint8))
+    assert got.log_loss == pytest.approx(1000 / 3)
+    assert got.ece == pytest.approx(1 / 3)
+
+
+def test_fidelity_as_plain_numbers() -> None:
+    got = fidelity_of(logit([[0.25, 0.75]]), np.array([[0, 1]], dtype=np.uint8)).to_dict()
+    assert got["auc"] == 1.0
+    assert got["reliability"] == [[0.25, 0.0, 1], [0.75, 1.0, 1]]
+    assert list(got) == ["n_slates", "n_clicks", "auc", "log_loss", "ece", "reliability"]
+
+
+# --- predictions
+
+
+def test_predictions_do_not_depend_on_the_batch(tiny_world: SyntheticWorld, tiny_log: InteractionLog) -> None:
+    few = tiny_log.rows(slice(0, 100))
+    whole = predict_logits(tiny_world, few)
+    assert whole.shape == (100, 4)
+    assert whole.dtype == np.float64
+    np.testing.assert_allclose(predict_logits(tiny_world, few, batch=7), whole, atol=1e-5)
+
+
+def test_a_user_is_measured_without_dropout(tiny_log: InteractionLog) -> None:
+    user = quick_fit(tiny_log.rows(slice(0, 200)), max_epochs=1).train()
+    assert evaluate_simulator(user, tiny_log) == evaluate_simulator(user.train(), tiny_log)
+    assert not user.training
+
+
+# --- fitting
+
+
+def test_the_seed_decides_the_weights(tiny_log: InteractionLog) -> None:
+    few = tiny_log.rows(slice(0, 400))
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    one = quick_fit(few, seed=3, max_epochs=2)
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's generator is left alone
+    torch.manual_seed(1)
+    same, other = quick_fit(few, seed=3, max_epochs=2), quick_fit(few, seed=4, max_epochs=2)
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, same.state_dict()[name]), name
+    assert not torch.equal(one.item_map.weight, other.item_map.weight)
+
+
+def test_it_comes_back_ready_for_use(tiny_log: InteractionLog) -> None:
+    user = quick_fit(tiny_log.rows(slice(0, 200)), max_epochs=1)
+    assert not user.training
+    assert not any(weight.requires_grad for weight in user.parameters())
+    assert (user.config.n_items, user.config.width, user.config.history_length) == (60, 8, 50)
+    np.testing.assert_array_equal(user.get_buffer("item_features").numpy(), tiny_log.item_features)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> list[dict[str, Tensor]]:
+    """Let the held-out losses be these; return the list that the weights of each epoch are put into."""
+    seen: list[dict[str, Tensor]] = []
+
+    def held_out_loss(model: UserResponseModel, log: InteractionLog) -> float:
+        seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
+        return losses[len(seen) - 1]
+
+    monkeypatch.setattr(train_simulator, "_log_loss", held_out_loss)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("losses", "n_epochs", "best"),
+    [
+        ([0.7, 0.5, 0.6, 0.55, 0.52, 0.1], 5, 1),  # three epochs without a better one
+        ([0.7, 0.5, 0.6, 0.4, 0.6, 0.6], 6, 3),  # a better one starts the count again; then the epochs are over
+        ([0.7, 0.7 - 1e-6, 0.7, 0.7, 0.1, 0.1], 4, 0),  # too little better to count
+        ([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 6, 5),
+    ],
+)
+def test_early_stopping_keeps_the_best_weights(
+    tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch, losses: list[float], n_epochs: int, best: int
+) -> None:
+    seen = scripted(monkeypatch, losses)
+    user = quick_fit(tiny_log.rows(slice(0, 100)), max_epochs=6, patience=3)
+    assert len(seen) == n_epochs
+    for name, weight in user.state_dict().items():
+        assert torch.equal(weight, seen[best][name]), name
+    others = [index for index in range(n_epochs) if index != best]
+    assert all(not torch.equal(user.item_map.weight, seen[index]["item_map.weight"]) for index in others)
+
+
+def test_the_latest_rows_decide_when_to_stop_and_are_not_fitted_to(
+    tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs: dict[str, InteractionLog] = {}
+    columns = train_simulator._columns
+
+    def held_out_loss(model: UserResponseModel, log: InteractionLog) -> float:
+        logs["held out"] = log
+        return 0.5
+
+    def fitted_columns(log: InteractionLog, model: UserResponseModel) -> Any:
+        logs["fitted"] = log
+        return columns(log, model)
+
+    monkeypatch.setattr(train_simulator, "_log_loss", held_out_loss)
+    monkeypatch.setattr(train_simulator, "_columns", fitted_columns)
+    quick_fit(tiny_log.rows(slice(0, 200)), max_epochs=1, holdout=0.25)
+    assert logs["fitted"].time.tolist() == list(range(150))
+    assert logs["held out"].time.tolist() == list(range(150, 200))
+
+
+@pytest.mark.parametrize(("min_steps", "n_steps"), [(1, 3), (3, 3), (7, 7)])
+def test_an_epoch_is_a_pass_or_so_many_steps(
+    tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch, min_steps: int, n_steps: int
+) -> None:
+    seen: list[list[float]] = []
+
+    class Recorder(UserResponseModel):
+        def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+            seen.append(profile[:, 0].tolist())
+            return super().forward(profile, history, slate)
+
+    monkeypatch.setattr(train_simulator, "UserResponseModel", Recorder)
+    monkeypatch.setattr(train_simulator, "_log_loss", lambda model, log: 0.5)
+    numbered = replace(tiny_log.rows(slice(0, 100)), profile=np.arange(100, dtype=np.float32)[:, None])
+    quick_fit(numbered, batch_size=32, min_steps=min_steps, max_epochs=2, holdout=0.2)
+    assert len(seen) == 2 * n_steps
+    for first in range(0, len(seen) - 2, 3):  # whole passes, whatever the epoch: each row once, in a new order
+        rows = list(chain(*seen[first : first + 3]))
+        assert sorted(rows) == list(range(80))
+        assert rows != sorted(rows)
+    assert seen[0] != seen[3]
+
+
+@pytest.mark.parametrize("click", [0, 1])
+def test_a_log_with_one_kind_of_answer_is_refused(tiny_log: InteractionLog, click: int) -> None:
+    one_kind = replace(tiny_log, clicks=np.full_like(tiny_log.clicks, click))
+    with pytest.raises(HsrlError, match=f"every click is {click}, expected both 0 and 1"):
+        fit_simulator(one_kind, progress=False)
+
+
+def test_settings_as_plain_numbers() -> None:
+    assert FitSettings(**QUICK.to_dict()) == QUICK  # type: ignore[arg-type]
+
+
+def test_a_fitted_user_comes_near_the_known_one(tiny_world: SyntheticWorld) -> None:
+    log = tiny_world.write_log(6_000, personal=0.0)
+    train, test = log.split_by_time(0.8)
+    known = evaluate_simulator(tiny_world, test)
+    shown, clicked = (
+        np.bincount(train.slate.ravel(), weights=weights, minlength=61) for weights in (None, train.clicks.ravel())
+    )
+    item_mean = fidelity_of(logit((clicked + 1) / (shown + 2))[test.slate], test.clicks)
+    fitted = evaluate_simulator(fit_simulator(train, 16, QUICK, progress=False), test)
+    assert known.log_loss < fitted.log_loss < known.log_loss + 0.06
+    assert fitted.log_loss < item_mean.log_loss - 0.2
+    assert item_mean.auc + 0.2 < fitted.auc < known.auc
+    assert fitted.ece < 0.05
+    assert known.ece < 0.03
+
+
+class ProbabilitiesForLogits(UserResponseModel):
+    """The reference code's bug: a sigmoid at the end, and binary cross-entropy *with logits* on top."""
+
+    def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        return torch.sigmoid(super().forward(profile, history, slate))
+
+
+def test_it_learns_from_logits_and_does_not_saturate(
+    tiny_world: SyntheticWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user whose clicks are seldom sure; taught by probabilities, the model makes half of them so."""
+    mild = replace(tiny_world.config, base=-0.3, taste=0.7, quality=0.5, weariness=1.0, satiation=2.0)
+    world = SyntheticWorld(mild)
+    train, test = world.write_log(2_000, personal=0.0).split_by_time(0.8)
+    assert saturated(expit(predict_logits(world, test))) < 0.01
+    ours = expit(predict_logits(quick_fit(train, batch_size=64), test))
+    monkeypatch.setattr(train_simulator, "UserResponseModel", ProbabilitiesForLogits)
+    theirs = predict_logits(quick_fit(train, batch_size=64), test)  # probabilities already
+    assert 0.0 <= theirs.min() < theirs.max() <= 1.0
+    assert saturated(ours) < 0.01
+    assert saturated(theirs) > 0.3
+    rate = test.clicks.mean()
+    assert abs(ours.mean() - rate) < 0.05 < abs(theirs.mean() - rate)
+
+
+@pytest.mark.skipif(not (SEMIREAL / "train.csv").is_file(), reason=f"the semi-real RL4RS log is not at {SEMIREAL}")
+@pytest.mark.skipif(os.environ.get("HSRL_SLOW_TESTS") != "1", reason="takes minutes; set HSRL_SLOW_TESTS=1 to run it")
+def test_the_default_fit_is_as_good_as_can_be_on_semireal_rl4rs() -> None:
+    """A perfect model of this user has AUC 0.7349 and log-loss 0.5070 on the latest rows."""
+    log = load_rl4rs(SEMIREAL)
+    train, _ = log.split_by_time(0.8)
+    encode = fit_profile_encoder(train.profile, log.n_categorical)
+    features = fit_codebook(log.item_features).features
+    encoded = replace(log, profile=encode(log.profile), item_features=features, n_categorical=0)
+    train, test = encoded.split_by_time(0.8)
+    got = evaluate_simulator(fit_simulator(train, progress=False), test)
+    assert got.auc == pytest.approx(0.7349, abs=0.003)
+    assert got.log_loss == pytest.approx(0.5070, abs=0.004)
+    assert got.ece <= 0.015
