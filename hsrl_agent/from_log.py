@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,46 +13,13 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from hsrl_agent.policies import SlatePolicy
-from hsrl_gym.bundle.folder import UserPool
+from hsrl_gym.data.log import LoggedSlates
+from hsrl_gym.users.early_stopping import train_with_early_stopping
 
 HELD_OUT = 0.1  # latest share of the rows, which says when to stop
 PATIENCE = 2  # epochs without a better held-out loss
 _ROWS_HELD_OUT_AT_ONCE = 1024
 CATCHING_UP_RATE = 1e-3  # of the critic alone, which may take larger steps than a policy that is good already
-
-
-@dataclass(frozen=True)
-class LoggedSlates:
-    """Rows of a pool as tensors, in time order.
-
-    Attributes:
-        profile: (M, P) float32.
-        history: (M, H) int64.
-        slate: (M, K) int64 item ids.
-        clicks: (M, K) float32.
-    """
-
-    profile: Tensor
-    history: Tensor
-    slate: Tensor
-    clicks: Tensor
-
-    @classmethod
-    def of(cls, users: UserPool, device: torch.device | str) -> LoggedSlates:
-        """Return the logged slates of a pool on a device."""
-        return cls(
-            torch.as_tensor(users.profile, device=device),
-            torch.as_tensor(users.history, device=device).long(),
-            torch.as_tensor(users.slate, device=device).long(),
-            torch.as_tensor(users.clicks, device=device).float(),
-        )
-
-    def __len__(self) -> int:
-        return len(self.profile)
-
-    def rows(self, chosen: Tensor) -> LoggedSlates:
-        """Return some of the rows."""
-        return LoggedSlates(self.profile[chosen], self.history[chosen], self.slate[chosen], self.clicks[chosen])
 
 
 def fit(
@@ -81,30 +47,20 @@ def fit(
     device, generator = log.profile.device, torch.Generator().manual_seed(seed)
     cut = int((1.0 - HELD_OUT) * len(log))
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
-    best, best_state, since_best = float("inf"), copy.deepcopy(network.state_dict()), 0
+
+    def train_epoch() -> None:
+        for chosen in torch.randperm(cut, generator=generator).split(batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            loss(log.rows(chosen.to(device))).backward()
+            optimizer.step()
+
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator
-        for _ in range(max_epochs):
-            network.train()
-            for chosen in torch.randperm(cut, generator=generator).split(batch_size):
-                optimizer.zero_grad(set_to_none=True)
-                loss(log.rows(chosen.to(device))).backward()
-                optimizer.step()
-            held_out = _held_out(network, loss, log, cut)
-            if held_out < best:
-                best, best_state, since_best = held_out, copy.deepcopy(network.state_dict()), 0
-            else:
-                since_best += 1
-                if since_best == PATIENCE:
-                    break
-    network.load_state_dict(best_state)
-    network.eval()
-    return best
+        return train_with_early_stopping(network, train_epoch, lambda: _held_out(loss, log, cut), max_epochs, PATIENCE)
 
 
 @torch.no_grad()
-def _held_out(network: nn.Module, loss: Callable[[LoggedSlates], Tensor], log: LoggedSlates, cut: int) -> float:
-    network.eval()
+def _held_out(loss: Callable[[LoggedSlates], Tensor], log: LoggedSlates, cut: int) -> float:
     parts = torch.arange(cut, len(log), device=log.profile.device).split(_ROWS_HELD_OUT_AT_ONCE)
     return float(torch.stack([loss(log.rows(part)) * len(part) for part in parts]).sum() / (len(log) - cut))
 
@@ -133,13 +89,13 @@ def click_loss(logits: Tensor, clicks: Tensor) -> Tensor:
 
 
 def warm_start(
-    policy: SlatePolicy, users: UserPool, loss: Callable[[LoggedSlates], Tensor], max_epochs: int, seed: int
+    policy: SlatePolicy, users: LoggedSlates, loss: Callable[[LoggedSlates], Tensor], max_epochs: int, seed: int
 ) -> float:
     """Clone what was clicked in the log, before the first step of RL; return the held-out loss (see `fit`).
 
     The critic stays as it was: what its values meant meanwhile is of no use to it.
     """
-    log = LoggedSlates.of(users, policy.device)
+    log = users.tensors(policy.device)
     untouched = copy.deepcopy(policy.critic.state_dict())
     best = fit(policy.network, loss, log, max_epochs, seed)
     policy.critic.load_state_dict(untouched)

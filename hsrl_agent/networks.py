@@ -218,8 +218,8 @@ def take_weights(network: nn.Module, learned: nn.Module) -> None:
     """Give a network the weights of one that learned while the catalog was another.
 
     Items may have been retired, added behind the last id (`Codebook.with_items`), or come back since
-    (`Codebook.relist`). What belongs to the catalog (codes, inputs) stays as it is; the free vector of an item that the
-    other network has no row for is 0.
+    (`Codebook.activate`). What belongs to the catalog (codes, inputs) stays as it is; the free vector of an item that
+    the other network has no row for is 0.
 
     Raises:
         HsrlError: if the networks differ in more than the number of items, or their codebooks in more than the codes;

@@ -17,7 +17,8 @@ from hsrl_agent.baselines.latent import LatentNetwork, LatentPolicy
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.from_log import LoggedSlates, StartsFromLog, click_loss
+from hsrl_agent.from_log import StartsFromLog, click_loss
+from hsrl_gym.data.log import LoggedSlates
 
 
 class HACNetwork(LatentNetwork):

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hsrl_agent.baselines.simple import item_space
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.from_log import LoggedSlates, click_loss, fit
+from hsrl_agent.from_log import click_loss, fit
 from hsrl_agent.networks import ItemNetwork, take_weights
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
 
 
@@ -59,7 +60,7 @@ class Supervised:
 
     def learn(self, total_timesteps: int) -> Supervised:
         """Fit the network to the logged slates of the train pool."""
-        log = LoggedSlates.of(self.users, self.device)
+        log = self.users.tensors(self.device)
         fit(self.network, self._loss, log, seed=self.seed, **self.settings)
         self.fitted = True
         return self

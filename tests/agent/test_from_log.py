@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import toy
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, click_loss, cloning_loss, fit, warm_start
+from hsrl_agent.from_log import CATCHING_UP_RATE, click_loss, cloning_loss, fit, warm_start
 from hsrl_agent.methods import METHODS
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 
 OPTIMUM = 0.98 * 1.1 - 0.1
 
@@ -114,12 +114,12 @@ def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
 
 
 def test_learn_starts_from_the_log_once(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[UserPool, Callable[[LoggedSlates], Tensor], int, int]] = []
+    calls: list[tuple[LoggedSlates, Callable[[LoggedSlates], Tensor], int, int]] = []
     monkeypatch.setattr("hsrl_agent.from_log.warm_start", lambda policy, *arguments: calls.append(arguments))
     model = make(toy_world, num_envs=4, seed=5, warm_start=7)
     model.learn(8)
     assert calls == [(toy_world.users["train"], model.cloning, 7, 5)]
-    rows = LoggedSlates.of(toy_world.users["train"], "cpu").rows(torch.arange(8))
+    rows = toy_world.users["train"].tensors().rows(torch.arange(8))
     torch.testing.assert_close(model.cloning(rows), cloning_loss(model.policy, rows, 3.0))
     model.learn(8, reset_num_timesteps=False)
     assert len(calls) == 1
@@ -168,12 +168,3 @@ def test_so_it_is_with_replay(settings: dict[str, int], steps: float, toy_world:
     model.learn(4 * 3, reset_num_timesteps=False)
     assert not model.catches_up()
     assert make(toy_world, num_envs=4, gradient_steps=-1).steps_an_update() == 0.25
-
-
-def test_columns(toy_world: Bundle) -> None:
-    users = toy_world.users["train"]
-    log = LoggedSlates.of(users, "cpu")
-    rows = log.rows(torch.tensor([3, 1]))
-    assert (len(log), len(rows)) == (400, 2)
-    np.testing.assert_array_equal(rows.slate.numpy(), users.slate[[3, 1]])
-    assert (rows.history.dtype, rows.clicks.dtype) == (torch.int64, torch.float32)

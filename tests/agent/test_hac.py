@@ -14,8 +14,9 @@ from torch.nn import functional
 from toy import OPTIMUM
 
 from hsrl_agent.baselines import HAC, HACPolicy
-from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, warm_start
+from hsrl_agent.from_log import CATCHING_UP_RATE, warm_start
 from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 
 FAR = [-9.0, -9.0]
 
