@@ -12,7 +12,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 import hsrl_gym  # noqa: F401  (registers the environments)
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
@@ -126,7 +127,7 @@ def bundle_of(env: VecEnv | None) -> Bundle:
     return bundle
 
 
-def train_pool(env: VecEnv | None) -> UserPool:
+def train_pool(env: VecEnv | None) -> LoggedSlates[NDArray[Any]]:
     """Return the logged slates of the train pool of the bundle that `env` plays in."""
     return bundle_of(env).users["train"]
 

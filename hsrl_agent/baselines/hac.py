@@ -17,7 +17,8 @@ from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.method import Look, Method
-from hsrl_agent.pretraining import LoggedSlates, PretrainedFromLog, click_loss
+from hsrl_agent.pretraining import PretrainedFromLog, click_loss
+from hsrl_gym.data.log import LoggedSlates
 
 
 class HACNetwork(LatentNetwork):

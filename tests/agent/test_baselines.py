@@ -55,7 +55,7 @@ def test_supervised_ranks_by_the_likelihood_of_a_click(toy_world: Bundle) -> Non
 
 def test_supervised_leaves_out_what_was_retired(toy_world: Bundle) -> None:
     """The log still holds it; what is left of the liked pair is shown, also when the other comes back."""
-    smaller = replace(toy_world, codebook=toy_world.codebook.without_items([toy.LIKED[0]]))
+    smaller = replace(toy_world, codebook=toy_world.codebook.deactivate([toy.LIKED[0]]))
     agent = Supervised(env_of(smaller), seed=0, learning_rate=1e-2, batch_size=64).learn(0)
     observation = env_of(smaller).reset()
     first = agent.predict(observation)[0] + 1

@@ -63,7 +63,7 @@ def test_bad_files(toy_world: Bundle, tmp_path: Path) -> None:
     GreedyOracle(env).save(tmp_path / "agent")
     with pytest.raises(HsrlError, match="holds a GreedyOracle, expected a RandomSlates"):
         RandomSlates.load(tmp_path / "agent", env)
-    smaller = replace(toy_world, codebook=toy_world.codebook.without_items([3]))
+    smaller = replace(toy_world, codebook=toy_world.codebook.deactivate([3]))
     with pytest.raises(HsrlError, match="holds an agent of another catalog"):
         GreedyOracle.load(tmp_path / "agent", item_env(smaller))
     with pytest.raises(HsrlError, match="cannot be read"):

@@ -33,7 +33,7 @@ def test_reaches_the_optimum_of_the_toy_world(toy_world: Bundle) -> None:
 @pytest.mark.parametrize("n_pairs", [1, 1000, 1 << 16])
 def test_shows_the_likeliest_live_items(n_pairs: int, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oracle, "_PAIRS_AT_ONCE", n_pairs)
-    bundle = replace(tiny_bundle, codebook=tiny_bundle.codebook.without_items([1, 2, 3]))
+    bundle = replace(tiny_bundle, codebook=tiny_bundle.codebook.deactivate([1, 2, 3]))
     env = make_vec_env(ENV, 9, seed=0, bundle=bundle, simulator="eval", action_mode="item")
     observation = env.reset()
     for _ in range(3):  # histories of several lengths

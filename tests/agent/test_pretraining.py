@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from hsrl_agent import make_vec_env
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.methods import METHODS
-from hsrl_agent.pretraining import CRITIC_WARMUP_RATE, LoggedSlates, click_loss, cloning_loss, fit
+from hsrl_agent.pretraining import CRITIC_WARMUP_RATE, click_loss, cloning_loss, fit
 from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
 
 OPTIMUM = 0.98 * 1.1 - 0.1
@@ -142,7 +142,7 @@ def test_pretrain_by_hand_takes_the_place_of_learns_own(toy_world: Bundle, monke
     )
     model = make_hsrl(toy_world, num_envs=4, pretrain_epochs=8, critic_warmup_steps=2)
     pool = toy_world.users["train"]
-    log = replace(pool, **{name: getattr(pool, name)[:30] for name in ("profile", "history", "slate", "clicks")})
+    log = pool.rows(slice(30))
     assert model.pretrain(log, epochs=3) == 0.25
     model.learn(4)
     assert calls == [(30, 3)]
@@ -205,12 +205,3 @@ def test_critic_warmup_with_replay(settings: dict[str, int], steps: float, toy_w
     model.learn(4 * 3, reset_num_timesteps=False)
     assert not model.in_critic_warmup()
     assert make_hsrl(toy_world, num_envs=4, gradient_steps=-1).steps_per_update() == 0.25
-
-
-def test_columns(toy_world: Bundle) -> None:
-    users = toy_world.users["train"]
-    log = LoggedSlates.of(users, "cpu")
-    rows = log.rows(torch.tensor([3, 1]))
-    assert (len(log), len(rows)) == (400, 2)
-    np.testing.assert_array_equal(rows.slate.numpy(), users.slate[[3, 1]])
-    assert (rows.history.dtype, rows.clicks.dtype) == (torch.int64, torch.float32)
