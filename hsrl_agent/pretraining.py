@@ -125,12 +125,12 @@ class PretrainedFromLog(BaseAlgorithm):
             epochs: passes at most; None for `pretrain_epochs`. It stops early, two epochs after the best one.
 
         Raises:
-            HsrlError: if `epochs` is not positive.
+            HsrlError: if `epochs` is not positive, or the log is not one of this environment.
         """
         epochs = self.pretrain_epochs if epochs is None else epochs
         if epochs < 1:
             raise HsrlError(f"got {epochs} epochs of pretraining, expected at least 1; give epochs=8, for instance.")
-        rows = (train_pool(self.env) if log is None else log).tensors(self.policy.device)
+        rows = self._fitting(train_pool(self.env) if log is None else log).tensors(self.policy.device)
         untouched = copy.deepcopy(self.policy.critic.state_dict())
         with progress(f"pretraining {type(self).__name__}", len(rows), epochs) as count_rows:
 
@@ -152,6 +152,21 @@ class PretrainedFromLog(BaseAlgorithm):
         if self.pretrain_epochs > 0 and self.num_timesteps == 0 and self._updates_before_pretraining is None:
             self.pretrain()
         return super().learn(total_timesteps, *args, **kwargs)  # type: ignore[safe-super]  # SB3's own, of the other parent
+
+    def _fitting(self, log: LoggedSlates) -> LoggedSlates:
+        """Return the log; raise HsrlError if profiles, histories or item ids are not those of the environment."""
+        for name in ("profile", "history"):
+            got, expected = getattr(log, name).shape[1], self.observation_space[name].shape[0]  # type: ignore[index]
+            if got != expected:
+                raise HsrlError(
+                    f"got a log with {name} of width {got}, expected {expected} as in the environment; encode profiles "
+                    "with the bundle's profile_encoder, histories with right_align(.., length)."
+                )
+        n_items = len(self.policy.codebook.codes) - 1
+        largest = int(max(log.slate.max(), log.history.max()))
+        if largest > n_items:
+            raise HsrlError(f"got a log with item {largest}, expected 1..{n_items}; is it of another catalog?")
+        return log
 
     def pretraining_loss(self, rows: LoggedSlates) -> Tensor:
         """Return the scalar loss that pretraining minimises."""

@@ -1,4 +1,4 @@
-"""What tests of agents share: small agents on the toy world, and questions to ask of them."""
+"""Helpers of the tests of agents: small agents on the toy world, and measurements of them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_supervised_learns_which_items_are_clicked(toy_world: Bundle) -> None:
 
 
 def test_supervised_ranks_by_the_likelihood_of_a_click(toy_world: Bundle) -> None:
-    """Trained on shown items: an item that was never shown gains nothing from others' clicks being rare."""
+    """The loss is over shown items: the value head has no part in it."""
     agent = Supervised(env_of(toy_world), seed=0, max_epochs=1)
     before = {name: value.clone() for name, value in agent.network.named_parameters()}
     agent.learn(0)
@@ -54,7 +54,7 @@ def test_supervised_ranks_by_the_likelihood_of_a_click(toy_world: Bundle) -> Non
 
 
 def test_supervised_leaves_out_what_was_retired(toy_world: Bundle) -> None:
-    """The log still holds it; what is left of the liked pair is shown, also when the other comes back."""
+    """The log still has it. The other liked item is shown, also after the retired one is active again."""
     smaller = replace(toy_world, codebook=toy_world.codebook.deactivate([toy.LIKED[0]]))
     agent = Supervised(env_of(smaller), seed=0, learning_rate=1e-2, batch_size=64).learn(0)
     observation = env_of(smaller).reset()

@@ -1,4 +1,4 @@
-"""One checker for all algorithms that learn by acting: they learn, they come back as they were, targets follow."""
+"""One checker for all algorithms that learn by acting: learning, saving, seeds, target networks, termination."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_targets_move_as_polyak_says(name: str, toy_world: Bundle) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_only_users_who_left_end_the_return(name: str, toy_world: Bundle) -> None:
-    """A session cut at the horizon bootstraps; one that ends for want of patience does not."""
+    """A session cut at the horizon bootstraps; one that ends because patience is used up does not."""
     for settings, ends in (({"max_steps": 1}, 0.0), ({"initial_patience": 1.0}, 1.0)):
         method = METHODS[name]
         env = make_vec_env(ENV, 4, seed=0, bundle=toy_world, action_mode=method.action_mode, **settings)

@@ -1,4 +1,4 @@
-"""HSRL without semantic IDs: the same algorithm in item space, a token for each item."""
+"""HSRL without semantic IDs: the same algorithm in item space, with one token per item."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hsrl_gym.items.codebook import fit_codebook
 
 
 class MoreItems(toy.ToyUser):
-    """A user who has an answer to the new item."""
+    """A user whose table has a row for the new item."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PG-RA: each term of the loss against numbers done on paper, and what each of them may move."""
+"""PG-RA: each term of the loss against numbers computed by hand, and which weights it reaches."""
 
 from __future__ import annotations
 
