@@ -1,4 +1,4 @@
-"""What was made fast changes no result: the same seed learns the same with the plain forms."""
+"""The fast encoder and the fast users change no result: plain forms learn the same with the same seed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ N_ENVS, N_STEPS = 32, 8
 
 
 def learn(bundle: Bundle, plain: bool, monkeypatch: pytest.MonkeyPatch) -> HSRL:
-    """Return HSRL after a few updates; `plain`: textbook encoder, and users who make no tables beforehand."""
+    """Return HSRL after a few updates; `plain`: textbook encoder and textbook users, without precomputed tables."""
     env = make_vec_env("HSRL-ML1M-v0", N_ENVS, seed=0, bundle=bundle)
     with monkeypatch.context() as patch:
         if plain:
             patch.setattr(SASRec, "forward", plain_encoder)
             core = slate_vector_env(env.venv.envs).sessions.core  # type: ignore[attr-defined]
             core.respond = by_profile(partial(plain_logits, bundle.simulators["train"]), core.profiles)
-        return HSRL("HSRLPolicy", env, learning_rate=1e-3, seed=0, device="cpu", warm_start=0).learn(N_ENVS * N_STEPS)
+        return HSRL("HSRLPolicy", env, learning_rate=1e-3, seed=0, device="cpu", pretrain_epochs=0).learn(
+            N_ENVS * N_STEPS
+        )
 
 
 def test_the_same_seed_learns_the_same(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
