@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from hsrl_agent.baselines.simple import item_space
-from hsrl_gym.envs.core import Respond
 from hsrl_gym.envs.vector_env import SlateVectorEnv
+from hsrl_gym.users.responses import Respond
 
 _PAIRS_AT_ONCE = 1 << 16  # of users and items: their vectors take some MB
 
