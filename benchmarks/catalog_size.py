@@ -19,6 +19,7 @@ from compare import compare
 from configuration import read_settings, settings_for
 from hsrl_gym.bundle.build import build_bundle
 from hsrl_gym.bundle.folder import save_bundle
+from hsrl_gym.envs.synthetic_log import write_log
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
 from plan import Parser, Plan, checked_methods, listed, n_cores, whole, whole_number
@@ -92,7 +93,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
 def _make_bundle(n_items: int, slates: int, folder: Path) -> None:
     """Make the bundle of a catalog, if it is not there."""
     if not (folder / "bundle.yaml").is_file():
-        save_bundle(build_bundle(SyntheticWorld(f"{SHAPE}-{n_items}").write_log(slates)), folder)
+        save_bundle(build_bundle(write_log(SyntheticWorld(f"{SHAPE}-{n_items}"), slates)), folder)
 
 
 if __name__ == "__main__":
