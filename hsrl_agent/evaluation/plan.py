@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsrl_agent.evaluation import options
-from hsrl_agent.evaluation.plugins import METHODS, is_plugin, record_of, resolve, sorted_methods
+from hsrl_agent.evaluation.plugins import is_plugin, record_of, resolve, sorted_methods
 from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.settings import (
     NO_SETTINGS,
@@ -21,6 +21,7 @@ from hsrl_agent.evaluation.settings import (
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.tasks import BUNDLE_ENV, Task, bundle_digest, bundle_folder, distinct, find_env, make_task
 from hsrl_agent.method import merged
+from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import read_manifest
 from hsrl_gym.envs.rules import REWARDS
 from hsrl_gym.errors import HsrlError, unknown_name
