@@ -36,8 +36,8 @@ def gap_columns(other: str) -> list[Column[Gap]]:
     """Return the columns of a table of gaps to a user of that name."""
     return [
         Column("label", "Method", lambda gap: gap.label),
-        Column("eval_reward", "By the `eval` user", lambda gap: gap.ours),
-        Column("other_reward", f"By the {other}", lambda gap: gap.other),
+        Column("eval_reward", "`eval` user", lambda gap: gap.ours),
+        Column("other_reward", other, lambda gap: gap.other),
         Column("gap", "Gap [95%]", lambda gap: gap.gap, signed=True),
     ]
 
@@ -52,7 +52,7 @@ def _table(belief: Belief, lines: Sequence[Line]) -> Table[Gap]:
     field, name = _OTHERS[belief.other]
     gaps = [gap for line in lines if (gap := _gap(line, field))]
     return Table(
-        f"{belief.task}: Total Reward by the `eval` user and by the {name}",
+        f"{belief.task}: Total Reward by two users",
         gap_columns(name),
         gaps,
         leading=lambda gap: gap.name == REFERENCE,

@@ -35,10 +35,10 @@ def dot_figure(lines: Sequence[Line]) -> Figure:
         true = list(line.true_rewards().values())
         if true:
             axes.plot(float(np.mean(true)), place, color=colour, marker="o", markersize=6.5, markerfacecolor="none")
-    for name, face in (("by the eval user", None), ("by the true user", "none")):
-        if face is None or any(line.true_rewards() for line in lines):
-            axes.plot([], [], "o", color=GREY, markersize=6.5, markerfacecolor=face or GREY, label=name)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    if any(line.true_rewards() for line in lines):
+        for name, face in (("by the eval user", GREY), ("by the true user", "none")):
+            axes.plot([], [], "o", color=GREY, markersize=6.5, markerfacecolor=face, label=name)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.set_yticks(range(len(ordered)), [line.label for line in ordered], fontsize=9)
     for line, text in zip(ordered, axes.get_yticklabels(), strict=True):
         text.set_fontweight("bold" if line.name == REFERENCE else "normal")

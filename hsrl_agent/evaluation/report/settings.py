@@ -65,4 +65,5 @@ def codebook_table(task: str, codebook: Mapping[str, Any]) -> Table[Level]:
     columns = (codebook["vocabulary"], codebook["used_tokens"], codebook["perplexity"])
     levels = [Level(place, *numbers) for place, numbers in enumerate(zip(*columns, strict=True), start=1)]
     shared = codebook.get("n_collisions") or 0
-    return Table(task, LEVELS, levels, notes=[f"{count(shared, 'item')} share{'s' * (shared == 1)} a code with another."])
+    text = f"{count(shared, 'collision')}: an item has the code of another." if shared else "No two items share a code."
+    return Table(task, LEVELS, levels, notes=[text])
