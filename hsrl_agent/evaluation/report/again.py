@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsrl_agent.evaluation.report.grouping import Line, is_plugin
+from hsrl_agent.evaluation.plugins import is_plugin
+from hsrl_agent.evaluation.report.grouping import Line
 from hsrl_agent.evaluation.report.notes import short_commit
 from hsrl_agent.evaluation.result import RunResult
 
@@ -72,6 +73,8 @@ def _command(tasks: Sequence[Sequence[Line]]) -> str:
             place = shlex.quote(f"path/to/{run.data.name}")
             words.append(f"--bundle {'' if run.spec.env == _BUNDLE_ENV else f'{run.spec.env}='}{place}")
             notes.append(f"# {place}: the folder of the bundle whose content has the digest {run.data.digest[:16]}..")
-        if run.data.packaged is None and any(one.spec.settings for lines in tasks for line in lines for one in line.runs):
+        if run.data.packaged is None and any(
+            one.spec.settings for lines in tasks for line in lines for one in line.runs
+        ):
             notes.append(f"# {run.spec.task}: --settings must name the settings listed above.")
     return "\n".join([*dict.fromkeys(notes), " \\\n    ".join(["hsrl-agent compare", *words])])

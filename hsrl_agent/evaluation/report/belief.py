@@ -14,7 +14,7 @@ from hsrl_agent.evaluation.statistics import Interval, interval
 from hsrl_agent.evaluation.summary import REFERENCE, Belief, believe
 
 # By `Belief.other`: the field of a result, and what people call that user.
-_OTHERS = {"true_user": ("true_score", "true user"), "train_user": ("train_score", "`train` user")}
+_JUDGES = {"true_user": ("true_score", "true user"), "train_user": ("train_score", "`train` user")}
 _TRAIN = (
     "Nobody knows the true user of these data. The `train` user is the model that agents learned from. A large gap "
     "means that a method answers to that one model."
@@ -49,14 +49,14 @@ def belief_tables(results: Sequence[RunResult]) -> list[Table[Gap]]:
 
 
 def _table(belief: Belief, lines: Sequence[Line]) -> Table[Gap]:
-    field, name = _OTHERS[belief.other]
+    field, name = _JUDGES[belief.other]
     gaps = [gap for line in lines if (gap := _gap(line, field))]
     return Table(
         f"{belief.task}: Total Reward by two users",
         gap_columns(name),
         gaps,
         leading=lambda gap: gap.name == REFERENCE,
-        notes=[*agreement(belief, name, len(gaps)), *([_TRAIN] if field == "train_score" else [])],
+        notes=[*agreement(belief, name, len(gaps)), *([_TRAIN] if belief.other == "train_user" else [])],
     )
 
 

@@ -55,8 +55,7 @@ def size_lines(results: Sequence[RunResult], user: str) -> list[SizeLine]:
             if score is not None:
                 rewards = lines.setdefault(line.name, SizeLine(user, line, {})).rewards
                 rewards.setdefault(int(run.spec.protocol_kwargs[SIZE]), []).append(score.total_reward)
-    order = {name: one.line.method.rank if one.line.method else 10**9 for name, one in lines.items()}
-    return [lines[name] for name in sorted(lines, key=order.__getitem__)]
+    return sorted(lines.values(), key=lambda one: one.line.method.rank)
 
 
 def catalog_sheet(results: Sequence[RunResult]) -> Sheet:

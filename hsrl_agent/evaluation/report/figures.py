@@ -1,4 +1,4 @@
-"""What the pictures share: axes, bands over seeds, names at the ends of lines, and how a figure becomes a PNG or an SVG."""
+"""What the pictures share: axes, bands over seeds, names at the ends of lines, and the way to a PNG or an SVG."""
 
 from __future__ import annotations
 

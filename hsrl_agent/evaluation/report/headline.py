@@ -74,7 +74,9 @@ def _reference_lines(lines: Sequence[Line], ranked: Sequence[Line]) -> list[str]
         if line.name == ORACLE:
             true = list(line.true_rewards().values())
             also = f" ({sum(true) / len(true):.2f} by the true user)" if true else ""
-            found.append(f"The greedy oracle, which is told the click probabilities, has {line.mean_reward():.2f}{also}.")
+            found.append(
+                f"The greedy oracle, which is told the click probabilities, has {line.mean_reward():.2f}{also}."
+            )
     return found
 
 

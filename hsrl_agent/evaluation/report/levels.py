@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,10 +79,7 @@ def columns_for(n_panels: int) -> int:
 
 def with_levels(lines: Sequence[Line], prefix: str) -> list[Line]:
     """Return the lines that have a metric of the levels, each with the runs that have it."""
-    found = [
-        Line(line.task, line.name, line.label, line.look, line.method, tuple(r for r in line.runs if levels_of([r], prefix)))
-        for line in lines
-    ]
+    found = [replace(line, runs=tuple(run for run in line.runs if levels_of([run], prefix))) for line in lines]
     return [line for line in found if line.runs]
 
 

@@ -15,7 +15,14 @@ from hsrl_agent.evaluation.report.figures import to_svg
 from hsrl_agent.evaluation.report.grouping import Line, group
 from hsrl_agent.evaluation.report.headline import find, page_title
 from hsrl_agent.evaluation.report.levels import ENTROPIES, VALUES, WEIGHTS, levels_figure, with_levels
-from hsrl_agent.evaluation.report.sessions import PLAYING, REWARD, codebook_figure, codebook_of, profile_figure, with_profile
+from hsrl_agent.evaluation.report.sessions import (
+    PLAYING,
+    REWARD,
+    codebook_figure,
+    codebook_of,
+    profile_figure,
+    with_profile,
+)
 from hsrl_agent.evaluation.report.settings import codebook_table, settings_table, versions
 from hsrl_agent.evaluation.report.table import Table
 from hsrl_agent.evaluation.report.text import count, duration, listed, numbers, to_html
@@ -112,8 +119,8 @@ def _dots(tasks: Tasks) -> list[Part]:
         for place, (task, lines) in enumerate(tasks.items())
     ]
     text = (
-        "Total Reward of held-out users, with its interval over seeds. In colour: HSRL, its three best rivals, the greedy "
-        "oracle and your own agents."
+        "Total Reward of held-out users, with its interval over seeds. In colour: HSRL, its three best rivals, the "
+        "greedy oracle and your own agents."
     )
     return [Part("text", text), Part("narrow", pictures)]
 

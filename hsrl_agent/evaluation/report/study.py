@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hsrl_agent.evaluation.plugins import record_of
 from hsrl_agent.evaluation.report import notes
 from hsrl_agent.evaluation.report.belief import belief_tables
 from hsrl_agent.evaluation.report.grouping import Line, group
@@ -151,8 +152,7 @@ def _own_value(panel: str, result: RunResult) -> float:
     setting = panel.replace(" ", "_")
     if setting in result.spec.settings:
         return float(result.spec.settings[setting])
-    (line,) = group([result])[result.spec.task]
-    known = {} if line.method is None else inspect.signature(line.method.agent_class).parameters
+    known = inspect.signature(record_of(result.spec.method).agent_class).parameters
     if setting not in known:
         raise HsrlError(f"got the panel {panel!r}, expected vocabulary, levels or a setting of {result.spec.method!r}.")
     return float(known[setting].default)

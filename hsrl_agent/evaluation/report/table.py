@@ -11,7 +11,7 @@ from hsrl_agent.evaluation.report.text import to_html, to_plain
 from hsrl_agent.evaluation.statistics import Interval
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas as pd
     from rich.table import Table as RichTable
 
 Line = TypeVar("Line")
@@ -94,12 +94,12 @@ class Table(Generic[Line]):
         rule = ["---" if column.words or place == 0 else "---:" for place, column in enumerate(columns)]
         return "\n".join([head, f"| {' | '.join(rule)} |", *body])
 
-    def frame(self) -> pandas.DataFrame:
+    def frame(self) -> pd.DataFrame:
         """Return all columns with all digits as a pandas DataFrame, a row a line.
 
         A column that holds an interval in any line has its three ends in all of them.
         """
-        import pandas  # takes half a second, which those who only read a table need not wait for
+        import pandas as pd  # takes half a second, which those who only read a table need not wait for
 
         rows: list[dict[str, Any]] = [{} for _ in self.lines]
         for column in self.columns:
@@ -107,7 +107,7 @@ class Table(Generic[Line]):
             spread = any(isinstance(cell, Interval) for cell in cells)
             for row, line, cell in zip(rows, self.lines, cells, strict=True):
                 row |= _ends(column.name, None) if spread and cell is None else column.data(line)
-        return pandas.DataFrame(rows)
+        return pd.DataFrame(rows)
 
     def rich(self, width: int) -> RichTable:
         """Return it for a terminal of `width` columns.

@@ -31,7 +31,7 @@ class Table2Line:
     @property
     def paper(self) -> tuple[float | None, float | None]:
         """The paper's Total Reward and Depth; None where the method or the data are not the paper's."""
-        if self.line.method is None or self.line.name != self.line.method.name:
+        if self.line.name != self.line.method.name:
             return None, None
         return self.line.method.paper.get(paper_data(self.line.runs[0]) or "", (None, None))
 
@@ -95,6 +95,4 @@ def general_notes(results: Sequence[RunResult], tables: Sequence[Table[Table2Lin
 def table2_sheet(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] | None = None) -> Sheet:
     """Return Table 2 with the gaps between users."""
     tables = table2(results, asked)
-    return Sheet(
-        "Table 2", notes.code_state(results), tables, belief_tables(results), general_notes(results, tables)
-    )
+    return Sheet("Table 2", notes.code_state(results), tables, belief_tables(results), general_notes(results, tables))
