@@ -1,16 +1,17 @@
 """The HSRL agent and its baselines, on Stable-Baselines3.
 
-To import it makes "HSRLPolicy" and "ItemPolicy" names of policies for SB3's own A2C and PPO.
+Importing it registers the policy names "HSRLPolicy" and "ItemPolicy" with SB3's A2C and PPO.
 """
 
 from stable_baselines3 import A2C, PPO
 
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.hsrl_policy import HSRLPolicy
+from hsrl_agent.paper_hsrl import PaperHSRL
 from hsrl_agent.policies import ItemPolicy
 from hsrl_agent.vec_env import SlateVecEnv, make_vec_env
 
 for _algorithm in (A2C, PPO):
     _algorithm.policy_aliases.update({"HSRLPolicy": HSRLPolicy, "ItemPolicy": ItemPolicy})
 
-__all__ = ["HSRL", "HSRLPolicy", "ItemPolicy", "SlateVecEnv", "make_vec_env"]
+__all__ = ["HSRL", "HSRLPolicy", "ItemPolicy", "PaperHSRL", "SlateVecEnv", "make_vec_env"]

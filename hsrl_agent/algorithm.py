@@ -1,4 +1,4 @@
-"""What HSRL, HAC and PG-RA share: a replay buffer of slates, one joint gradient step, a target network that follows."""
+"""The base of HSRL, HAC and PG-RA: a replay buffer of slates, one joint gradient step, a target network."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ SelfSlateActorCritic = TypeVar("SelfSlateActorCritic", bound="SlateActorCritic")
 
 
 class SlateActorCritic(OffPolicyAlgorithm):
-    """An SB3 algorithm for slates; a subclass says what is minimised (`objective`).
+    """An SB3 off-policy algorithm for slates; a subclass defines the loss (`objective`).
 
     Args:
         policy: a name among `policy_aliases`, or the class.
-        env: an hsrl_gym environment in the policy's action mode: single, vector, SB3 VecEnv, or its id.
+        env: an hsrl_gym environment in the policy's action mode: single, vector, SB3 VecEnv, or an id.
         learning_rate: of Adam, for all weights.
-        buffer_size: transitions kept; None for the last 30 steps of all environments.
-        learning_starts: transitions before the first update; the policy itself collects them.
-        batch_size: transitions an update.
+        buffer_size: transitions kept; None keeps the last 30 vector steps.
+        learning_starts: transitions before the first update, collected by the policy itself.
+        batch_size: transitions per update.
         tau: Polyak factor of the target network.
         gamma: discount.
         train_freq: vector steps between updates.
@@ -48,7 +48,7 @@ class SlateActorCritic(OffPolicyAlgorithm):
         tensorboard_log, verbose, seed, device: as in every SB3 algorithm.
 
     Raises:
-        HsrlError: for an environment whose spaces the policy cannot act in.
+        HsrlError: for an environment in another action mode, or a policy of another class.
     """
 
     policy_base: ClassVar[type[SlatePolicy]]
@@ -76,7 +76,7 @@ class SlateActorCritic(OffPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         self.max_grad_norm = max_grad_norm
-        self.last_facts: dict[str, float] = {}  # what was logged last, for callbacks
+        self.last_metrics: dict[str, float] = {}  # logged last; callbacks read it
         self.fresh_only = buffer_size is None
         super().__init__(
             policy,
@@ -104,7 +104,7 @@ class SlateActorCritic(OffPolicyAlgorithm):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """Take Gymnasium's vector form of the environments as well, here and in `load` and `set_env`."""
+        """Accept Gymnasium vector environments too; SB3 calls this in the constructor, `load` and `set_env`."""
         return OffPolicyAlgorithm._wrap_env(as_sb3(env), verbose, monitor_wrapper)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
@@ -127,16 +127,16 @@ class SlateActorCritic(OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Let the policy explore from the first step on: it starts near uniform over the live items."""
+        """Sample from the policy from the first step on: it starts near uniform over the live items."""
         assert self._last_obs is not None
         action, _ = self.predict(self._last_obs, deterministic=False)
         return action, action
 
-    def steps_an_update(self) -> float:
-        """Return how many vector steps lie between updates, on average."""
+    def steps_per_update(self) -> float:
+        """Return the mean number of vector steps per update."""
         assert isinstance(self.train_freq, TrainFreq)
         by_steps = self.train_freq.unit is TrainFrequencyUnit.STEP
-        collected = self.train_freq.frequency if by_steps else 1  # how long sessions get is not known beforehand
+        collected = self.train_freq.frequency if by_steps else 1  # the length of a session is not known beforehand
         return collected / (self.gradient_steps if self.gradient_steps > 0 else collected * self.n_envs)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
@@ -150,26 +150,26 @@ class SlateActorCritic(OffPolicyAlgorithm):
             self.objective(batch).backward()
             torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm, foreach=True)
             self.policy.optimizer.step()
-            self.policy.follow(self.tau)
+            self.policy.polyak_update(self.tau)
         self._n_updates += gradient_steps
         if self._n_updates % LOG_EVERY < gradient_steps:
             with torch.no_grad():
-                facts = {"click_rate": batch.clicks.mean(), **self.facts(batch)}
-            self.last_facts = {name: float(value) for name, value in facts.items()}
-            for name, fact in self.last_facts.items():
-                self.logger.record(f"train/{name}", fact)
+                metrics = {"click_rate": batch.clicks.mean(), **self.metrics(batch)}
+            self.last_metrics = {name: float(value) for name, value in metrics.items()}
+            for name, value in self.last_metrics.items():
+                self.logger.record(f"train/{name}", value)
             self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def objective(self, batch: SlateSamples) -> Tensor:
-        """Return what is minimised, a scalar, for a batch of transitions."""
+        """Return the scalar loss of a batch of transitions."""
         raise NotImplementedError  # abstract
 
-    def facts(self, batch: SlateSamples) -> dict[str, Tensor]:
-        """Return the scalars that are logged under `train/` every `LOG_EVERY` updates."""
+    def metrics(self, batch: SlateSamples) -> dict[str, Tensor]:
+        """Return the scalars to log under `train/` every `LOG_EVERY` updates."""
         raise NotImplementedError  # abstract
 
     def td_target(self, batch: SlateSamples, next_value: Tensor) -> Tensor:
-        """Return r + gamma (1 - terminated) V'(s'), (B,) (eq. 18); a session cut at the horizon bootstraps."""
+        """Return r + gamma (1 - terminated) V'(s'), (B,) (eq. 18); a truncated session bootstraps."""
         return batch.rewards + self.gamma * (1.0 - batch.terminated) * next_value
 
     def learn(

@@ -1,4 +1,7 @@
-"""A distribution over slates of K different items, from one score an item."""
+"""A distribution over slates of K different items, from one score per item.
+
+Letters: B users, K slate size, N items.
+"""
 
 from __future__ import annotations
 
@@ -9,51 +12,58 @@ from torch import Tensor
 
 from hsrl_gym.errors import unknown_name
 
-_NOTHING = -1e9  # stands for -inf, whose sums have no gradient
-LIKELIHOODS = ("sequential", "normalised", "bare")
+_MINUS_INFINITY = -1e9  # finite stand-in for -inf: sums of -inf have no gradient
+LIKELIHOODS = ("plackett_luce", "independent", "unnormalised")
 
 
 class SlateDistribution:
     """Slates drawn item by item, without replacement, with odds exp(score).
 
-    Adding Gumbel noise to the scores and taking the largest K draws exactly that. The likelihood of an item is
+    Sampling adds Gumbel noise to the scores and takes the K largest, which is an exact draw. The likelihood of an item
+    of a slate is one of:
 
-    - "sequential": softmax of the scores over the live items that are not yet in the slate, which is what the draw
-      uses (Plackett-Luce); the items come in the order in which they were drawn;
-    - "normalised": softmax over all live items, as if each item were drawn first. Where a policy is sharp enough to
-      show some items nearly always, its gradient is wrong: it takes from what is shown with others of the slate, not
-      from what could have been shown instead;
-    - "bare": the score itself. For SIDs that is the product of token probabilities (eq. 14), of which the mass on
-      codes without an item is lost.
+    - "plackett_luce": softmax of the scores over the live items that are not yet in the slate. This is the likelihood
+      of the draw itself. The items must be in the order in which they were drawn.
+    - "independent": softmax over all live items, as if each item were drawn first. Its gradient is biased once some
+      items are shown almost surely.
+    - "unnormalised": the score itself. For SIDs that is the product of token probabilities (eq. 14 as written). Codes
+      that no item has keep their share of the probability.
     """
 
-    def __init__(self, scores: Tensor, likelihood: str = "sequential") -> None:
-        """Take scores (B, N) in log units, -inf for items that cannot be shown."""
+    def __init__(self, scores: Tensor, likelihood: str = "plackett_luce") -> None:
+        """Take scores (B, N) float, in log units; -inf for items that cannot be shown.
+
+        Raises:
+            HsrlError: for an unknown likelihood.
+        """
         if likelihood not in LIKELIHOODS:
             raise unknown_name("likelihood", likelihood, LIKELIHOODS)
         self.scores, self.likelihood = scores, likelihood
 
     @cached_property
     def item_log_probs(self) -> Tensor:
-        """The log-likelihood of every item as the first of a slate, (B, N); who only draws does not need it."""
-        return self.scores if self.likelihood == "bare" else self.scores.log_softmax(1)
+        """Log-likelihood of every item as the first of a slate, (B, N). Computed on demand: sampling needs none."""
+        return self.scores if self.likelihood == "unnormalised" else self.scores.log_softmax(1)
 
     def log_prob_of_items(self, items: Tensor) -> Tensor:
-        """Return log pi(i) of item ids (B, K) in 1..N: (B, K); "sequential": given the items of the slate before i."""
-        if self.likelihood != "sequential":
+        """Return log pi of each item of slates (B, K) of ids in 1..N, (B, K).
+
+        With "plackett_luce" an item's likelihood is given the items before it.
+        """
+        if self.likelihood != "plackett_luce":
             return self.item_log_probs.gather(1, items - 1)
-        scores = self.scores.clamp(min=_NOTHING)
+        scores = self.scores.clamp(min=_MINUS_INFINITY)
         shown = scores.gather(1, items - 1)
-        others = scores.scatter(1, items - 1, _NOTHING).logsumexp(1, keepdim=True)
-        left = torch.cat([others, shown.flip(1)], dim=1).logcumsumexp(1)[:, 1:].flip(1)  # log sum of what was left
-        return (shown - left).masked_fill(shown <= _NOTHING, -torch.inf)
+        others = scores.scatter(1, items - 1, _MINUS_INFINITY).logsumexp(1, keepdim=True)
+        left = torch.cat([others, shown.flip(1)], dim=1).logcumsumexp(1)[:, 1:].flip(1)  # log-sum of what is left
+        return (shown - left).masked_fill(shown <= _MINUS_INFINITY, -torch.inf)
 
     def log_prob(self, items: Tensor) -> Tensor:
-        """Return the mean log-likelihood of slates (B, K), of items as `log_prob_of_items` has them: (B,) (eq. 22)."""
+        """Return the mean over K of `log_prob_of_items`, (B,), for slates (B, K) (eq. 22)."""
         return self.log_prob_of_items(items).mean(1)
 
     def entropy(self) -> Tensor:
-        """Return the entropy of the first draw, (B,), in nats; 0 log 0 is 0."""
+        """Return the entropy of the first draw, (B,), in nats, with 0 log 0 = 0."""
         log_p = self.scores.log_softmax(1)
         return -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(1)
 
@@ -64,5 +74,5 @@ class SlateDistribution:
         return (self.scores + gumbel).topk(slate_size, dim=1).indices + 1
 
     def mode(self, slate_size: int) -> Tensor:
-        """Return the K items with the highest scores, the best first: (B, K) ids."""
+        """Return the ids of the K items with the highest scores, best first, (B, K)."""
         return self.scores.topk(slate_size, dim=1).indices + 1

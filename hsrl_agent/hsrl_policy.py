@@ -1,4 +1,4 @@
-"""`HSRLPolicy`: HPN and MLC as a policy of SB3, in SID space (3.3, 3.4)."""
+"""`HSRLPolicy`: HPN and MLC as a policy of SB3, in SID space (paper 3.3, 3.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.networks import HSRLNetwork, Plan
+from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, MultiLevelCritic, Plan
 from hsrl_agent.policies import SlatePolicy
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError, unknown_name
@@ -18,9 +18,28 @@ HEADS = ("tied", "free")
 
 
 class HSRLPolicy(SlatePolicy):
-    """HPN and MLC: the policy of the paper, in SID space (3.3, 3.4).
+    """HPN and MLC with an SB3 interface: the paper's policy, in SID space (3.3, 3.4).
 
-    `target_network` is the slowly following copy that eq. 18 bootstraps from; only `HSRL` updates it.
+    The arguments below are given as `policy_kwargs` of an algorithm, beside those of `SlatePolicy` (`width`,
+    `likelihood`, `dropout`, ..). This is the only place where they are declared.
+
+    Args:
+        hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
+        multi_level_critic: False uses V(c_0) alone (Table 3, w/o multi-level critic).
+        heads: "tied" to the codebook's centroids (see `TiedHead`), or "free" (eq. 11 as written).
+        item_residual: whether an item's score has a part of its own beside its tokens' (see `HSRLNetwork`). None means
+            yes with semantic IDs, no without: there the token is the item.
+        privileged_critic: whether the critic takes the user's patience, which the algorithm must supply. `HSRL` does;
+            SB3's A2C and PPO cannot.
+        semantic_ids: False gives each item one token of its own, tied to the item's vector. This is the same network
+            in item space; actions are still SIDs.
+
+    Attributes:
+        target_network: slowly updated copy that eq. 18 bootstraps from. Only `PaperHSRL` and `HSRL` update it.
+
+    Raises:
+        HsrlError: for unknown `heads`; for an item residual with the unnormalised likelihood, whose scores could then
+            grow without bound; without semantic IDs, if items share a SID.
     """
 
     action_mode = "sid"
@@ -36,29 +55,20 @@ class HSRLPolicy(SlatePolicy):
         hierarchical: bool = True,
         multi_level_critic: bool = True,
         heads: str = "tied",
-        sees_patience: bool = False,
         item_residual: bool | None = None,
+        privileged_critic: bool = False,
         semantic_ids: bool = True,
         **kwargs: Any,
     ) -> None:
-        """See `SlatePolicy`; the two switches are Table 3's ablations, `heads` are "tied" to the codebook or "free".
-
-        With `item_residual` items have a part of their score to themselves (see `HSRLNetwork`); None for so, if they
-        share tokens. With `sees_patience` the critic is given the patience by whoever trains it; SB3's own algorithms
-        cannot. Without `semantic_ids` the policy has one level with a token for each item, tied to the item's own
-        vector: item space, the actions being SIDs as before.
-
-        Raises:
-            HsrlError: for heads of another kind; for an item residual with the bare likelihood: a score that nothing
-                normalises can grow without end; for item space where items share a SID, which then says not which.
-        """
         item_residual = semantic_ids if item_residual is None else item_residual
         if heads not in HEADS:
             raise unknown_name("heads", heads, HEADS)
-        if item_residual and kwargs.get("likelihood") == "bare":
-            raise HsrlError('got likelihood="bare" with an item residual, expected item_residual=False with it.')
+        if item_residual and kwargs.get("likelihood") == "unnormalised":
+            raise HsrlError(
+                'got likelihood="unnormalised" with an item residual, expected item_residual=False with it.'
+            )
         self.hierarchical, self.multi_level_critic, self.heads = hierarchical, multi_level_critic, heads
-        self.sees_patience, self.item_residual, self.semantic_ids = sees_patience, item_residual, semantic_ids
+        self.item_residual, self.privileged_critic, self.semantic_ids = item_residual, privileged_critic, semantic_ids
         super().__init__(*args, **kwargs)
 
     @staticmethod
@@ -67,30 +77,30 @@ class HSRLPolicy(SlatePolicy):
         return action_space.nvec.tolist() == list(vocabulary) * action_space.slate_size
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("hierarchical", "multi_level_critic", "heads", "sees_patience", "item_residual", "semantic_ids")
+        names = ("hierarchical", "multi_level_critic", "heads", "item_residual", "privileged_critic", "semantic_ids")
         return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def _build_network(self) -> None:
         sids = torch.as_tensor(self.codebook.codes).long()
-        codes, centroids = self._tokens(sids)
+        codes, tables = self._tokens(sids)
+        vocabulary = [len(table) for table in tables]
         self.network = HSRLNetwork(
             self._encoder(),
+            HierarchicalPolicyNetwork(
+                self.width, vocabulary, self.hierarchical, tables if self.heads == "tied" else None
+            ),
+            MultiLevelCritic(
+                self.width, len(vocabulary), self.critic_hidden, self.multi_level_critic, self.privileged_critic
+            ),
             codes,
-            [len(table) for table in centroids],
-            self.width,
-            self.critic_hidden,
-            self.hierarchical,
-            self.multi_level_critic,
-            centroids if self.heads == "tied" else None,
-            self.sees_patience,
             self.item_residual,
         )
         self.register_buffer("sids", sids[1:], persistent=False)
-        # Tokens back to items, for algorithms that keep actions only: codes are unique but for shared buckets.
+        # Tokens back to items, for algorithms that store actions only. SIDs are unique except in shared buckets.
         self.register_buffer("item_of_code", self._lookup(sids), persistent=False)
 
     def _tokens(self, sids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the tokens that the policy chooses, (N + 1, L), -1 where not live; and the levels' tables."""
+        """Return the tokens of the items, (N + 1, L), -1 where not live; and L tables (V_l, D) of token vectors."""
         if self.semantic_ids:
             return sids, [torch.as_tensor(table) for table in self.codebook.centroids]
         live = sids[sids[:, 0] >= 0]
@@ -122,13 +132,13 @@ class HSRLPolicy(SlatePolicy):
         return self.network.critic
 
     def plan(self, obs: PyTorchObs, target: bool = False, patience: Tensor | None = None) -> Plan:
-        """Return the plan of observations, of the target network if asked for; the critic may see the patience."""
+        """Return the plan for observations, of the target network if `target`; patience (B,) is for the critic."""
         assert isinstance(obs, dict)
         network = self.target_network if target else self.network
         return network(obs["profile"].float(), obs["history"].long(), patience)
 
     def distribution_of(self, plan: Plan) -> SlateDistribution:
-        """Return the distribution over slates that a plan means."""
+        """Return the distribution over slates of a plan."""
         return SlateDistribution(self.network.item_scores(plan), self.likelihood)
 
     def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
@@ -137,11 +147,11 @@ class HSRLPolicy(SlatePolicy):
         return self.distribution_of(plan), plan.value
 
     def to_actions(self, items: Tensor) -> Tensor:
-        """Return the SIDs of the items, (B, K * L)."""
+        """Return the SIDs of items (B, K), (B, K * L)."""
         return self.sids[items - 1].flatten(1)
 
     def to_items(self, actions: Tensor) -> Tensor:
-        """Return the first item of each SID; only meant for SIDs of live items."""
+        """Return the first item of each SID, (B, K); the SIDs must be those of live items."""
         tokens = actions.view(len(actions), self.slate_size, -1)
         flat = (tokens * torch.tensor(self._radix(), device=tokens.device)).sum(-1)
         known, items = self.item_of_code

@@ -1,4 +1,4 @@
-"""The networks of the paper in plain torch: hierarchical policy (HPN), multi-level critic (MLC), all in a row.
+"""The networks in plain torch: hierarchical policy (HPN), multi-level critic (MLC), and the item-level actor-critic.
 
 Letters: B users, H history length, K slate size, L levels, V_l tokens of level l, N items, d width, P profile width.
 """
@@ -18,11 +18,11 @@ from hsrl_gym.errors import HsrlError
 
 
 class TiedHead(nn.Module):
-    """W_l out of the codebook: the logit of token z is c . (M C[z] + free[z]) + b[z].
+    """W_l tied to the codebook: the logit of token z is c . (M C[z] + free[z]) + b[z].
 
-    C (V, D) are the level's centroids, M (d, D) one projection that all levels share, free and b start at zero. As an
-    item is nearly the sum of its centroids, the sum of its tokens' logits is nearly c . M x + ..: what is learned of
-    one item holds for those near it, from the first step on. Free heads have to learn each token for itself.
+    C (V, D) are the level's centroids and M (d, D) is one projection that all levels share; free and b start at zero.
+    An item is nearly the sum of its centroids, so the sum of its tokens' logits is nearly c . M x + ..: what is
+    learned about one item holds for similar items from the first step on. Free heads learn every token separately.
     """
 
     centroids: Tensor
@@ -40,7 +40,7 @@ class TiedHead(nn.Module):
 
 
 class HierarchicalPolicyNetwork(nn.Module):
-    """From c_0 to a token distribution a level, each on what the levels before left (eq. 11-13)."""
+    """From c_0 to one token distribution per level, each on the residual of the levels before (eq. 11-13)."""
 
     def __init__(
         self,
@@ -49,9 +49,13 @@ class HierarchicalPolicyNetwork(nn.Module):
         hierarchical: bool = True,
         centroids: Sequence[Tensor] | None = None,
     ) -> None:
-        """Take the centroids of the levels, L of (V_l, D), for tied heads; None for free ones.
+        """Build heads W_l, token embeddings E_l and the norms of eq. 13.
 
-        With `hierarchical=False` every level's head sits on c_0, without residual (Table 3's ablation).
+        Args:
+            width: d.
+            vocabulary: V_1 .. V_L.
+            hierarchical: False puts every head on c_0, without residual (Table 3, w/o hierarchical policy).
+            centroids: L tensors (V_l, D) to tie the heads to; None for free heads (eq. 11 as written).
         """
         super().__init__()
         self.hierarchical = hierarchical
@@ -80,7 +84,7 @@ def _heads(width: int, vocabulary: Sequence[int], centroids: Sequence[Tensor] | 
 
 
 class MultiLevelCritic(nn.Module):
-    """One value function read at every context, mixed by learned weights (eq. 15-17)."""
+    """One value function f_phi applied to every context, mixed by learned weights (eq. 15-17)."""
 
     def __init__(
         self,
@@ -88,17 +92,22 @@ class MultiLevelCritic(nn.Module):
         n_levels: int,
         hidden: Sequence[int] = (256, 64),
         multi_level: bool = True,
-        sees_patience: bool = False,
+        privileged: bool = False,
     ) -> None:
-        """With `multi_level=False` the value is V(c_0) alone (Table 3's ablation).
+        """Build f_phi for contexts of width d and the weights of L + 1 levels.
 
-        With `sees_patience` f_phi takes the user's patience beside the context. The policy cannot see it, but whether
-        the user is about to leave decides most of what a state is worth, and to a critic that does not know it this is
-        noise in every target (an asymmetric critic: Pinto et al. 2017).
+        Args:
+            width: d.
+            n_levels: L.
+            hidden: widths of the hidden layers of f_phi.
+            multi_level: False makes the value V(c_0) alone (Table 3, w/o multi-level critic).
+            privileged: f_phi also takes the user's patience, which the policy cannot see (an asymmetric critic: Pinto
+                et al. 2017). Whether a user is about to leave decides most of a state's value. To a critic that does
+                not know it, this is noise in every target.
         """
         super().__init__()
-        self.multi_level, self.sees_patience = multi_level, sees_patience
-        self.value = _value_map(width + sees_patience, hidden)  # f_phi
+        self.multi_level, self.privileged = multi_level, privileged
+        self.value = _value_map(width + privileged, hidden)  # f_phi
         # Trained like every other weight; the reference code leaves them out of its optimizers.
         self.level_logits = nn.Parameter(torch.zeros(n_levels + 1), requires_grad=multi_level)  # w_l
 
@@ -111,9 +120,9 @@ class MultiLevelCritic(nn.Module):
     def forward(self, contexts: Tensor, patience: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mixed value (B,) and the values per level (B, L + 1) of contexts (B, L + 1, d).
 
-        A critic that sees patience (B,) and is told none takes it to be zero: who only acts has no use for values.
+        A privileged critic takes patience (B,); without it, it assumes 0. Acting needs no values.
         """
-        if self.sees_patience:
+        if self.privileged:
             known = torch.zeros_like(contexts[:, 0, 0]) if patience is None else patience.clamp(min=0.0).log1p()
             contexts = torch.cat([contexts, known[:, None, None].expand(-1, contexts.shape[1], 1)], dim=2)
         per_level = self.value(contexts).squeeze(-1)  # eq. 15, 16
@@ -121,7 +130,7 @@ class MultiLevelCritic(nn.Module):
 
 
 class Plan(NamedTuple):
-    """What one forward pass of `HSRLNetwork` gives for B states.
+    """Result of one forward pass of `HSRLNetwork` for B states.
 
     Attributes:
         log_probs: L tensors (B, V_l), log p(z_l | c_{l-1}).
@@ -137,7 +146,7 @@ class Plan(NamedTuple):
 
 
 class HSRLNetwork(nn.Module):
-    """SASRec, HPN and MLC in a row: one encoder pass for actor and critic."""
+    """Encoder, HPN and MLC in a row: actor and critic share one encoder pass."""
 
     codes: Tensor
     is_live: Tensor
@@ -145,26 +154,25 @@ class HSRLNetwork(nn.Module):
     def __init__(
         self,
         encoder: SASRec,
+        policy: HierarchicalPolicyNetwork,
+        critic: MultiLevelCritic,
         codes: Tensor,
-        vocabulary: Sequence[int],
-        width: int = 32,
-        critic_hidden: Sequence[int] = (256, 64),
-        hierarchical: bool = True,
-        multi_level_critic: bool = True,
-        centroids: Sequence[Tensor] | None = None,
-        sees_patience: bool = False,
         item_residual: bool = False,
     ) -> None:
-        """Take the encoder and the codes (N + 1, L) of the items, -1 where an item is not live; centroids to tie.
+        """Take the parts, and the codes of the items.
 
-        With `item_residual` an item's score gets what its tokens cannot say of it: <c_L, W f_i> + <w, f_i> for its
-        free vector f_i in the encoder, on the context that the last level left (W and w start at zero). Features take
-        no part in it, so that what items have in common is left to their tokens.
+        Args:
+            encoder: to c_0.
+            policy: HPN.
+            critic: MLC.
+            codes: (N + 1, L) tokens of the items, -1 where an item is not live; row 0 is padding.
+            item_residual: add <c_L, W f_i> + <w, f_i> to the score of item i, f_i being its free vector in the encoder.
+                That is what the tokens of an item cannot express. W and w start at zero. Item features take no part,
+                so what items have in common is left to their tokens.
         """
         super().__init__()
-        self.encoder = encoder
-        self.policy = HierarchicalPolicyNetwork(width, vocabulary, hierarchical, centroids)
-        self.critic = MultiLevelCritic(width, len(vocabulary), critic_hidden, multi_level_critic, sees_patience)
+        self.encoder, self.policy, self.critic = encoder, policy, critic
+        width = encoder.item_free.embedding_dim
         self.residual = nn.Linear(width, width + 1, bias=False) if item_residual else None
         if self.residual is not None:
             nn.init.zeros_(self.residual.weight)
@@ -172,15 +180,15 @@ class HSRLNetwork(nn.Module):
         self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)
 
     def forward(self, profile: Tensor, history: Tensor, patience: Tensor | None = None) -> Plan:
-        """Return the plan of profile (B, P) and history (B, H); the critic may see the patience (B,)."""
+        """Return the plan for profile (B, P) and history (B, H); patience (B,) is for a privileged critic."""
         log_probs, contexts = self.policy(self.encoder(profile, history))
         value, level_values = self.critic(contexts, patience)
         return Plan(log_probs, value, level_values, contexts)
 
     def item_scores(self, plan: Plan) -> Tensor:
-        """Return sum_l log p(z_l(i) | c_{l-1}) for every item, (B, N), -inf where it is not live (eq. 14).
+        """Return sum_l log p(z_l(i) | c_{l-1}) of every item, (B, N), -inf where it is not live (eq. 14).
 
-        To that comes the item residual, if there is one.
+        The item residual, if there is one, is added.
         """
         tokens = self.codes.clamp(min=0).unbind(1)  # L of (N,)
         first, *others = (log_p.index_select(1, token) for log_p, token in zip(plan.log_probs, tokens, strict=True))
@@ -192,12 +200,12 @@ class HSRLNetwork(nn.Module):
 
 
 class ItemNetwork(nn.Module):
-    """SASRec with a score for each item and one value: the item-level actor-critic of the baselines."""
+    """SASRec with one score per item and one value: the item-level actor-critic of the baselines."""
 
     is_live: Tensor
 
     def __init__(self, encoder: SASRec, is_live: Tensor, width: int = 32, hidden: Sequence[int] = (256, 64)) -> None:
-        """Take the encoder and which items can be shown, (N,) bool."""
+        """Take the encoder, and a mask (N,) bool of the items that are live."""
         super().__init__()
         self.encoder = encoder
         self.target = nn.Linear(width, width)
@@ -214,16 +222,16 @@ class ItemNetwork(nn.Module):
 
 
 @torch.no_grad()
-def take_weights(network: nn.Module, learned: nn.Module) -> None:
-    """Give a network the weights of one that learned while the catalog was another.
+def copy_shared_weights(network: nn.Module, learned: nn.Module) -> None:
+    """Copy the weights of a network that was trained on another state of the catalog.
 
-    Items may have been retired, added behind the last id (`Codebook.with_items`), or come back since
-    (`Codebook.relist`). What belongs to the catalog (codes, inputs) stays as it is; the free vector of an item that the
-    other network has no row for is 0.
+    Since then items may have been retired, added behind the last id (`Codebook.with_items`) or come back
+    (`Codebook.activate`). Buffers that belong to the catalog (codes, features) are not copied. The free vector of an
+    item that the other network does not have is set to 0.
 
     Raises:
-        HsrlError: if the networks differ in more than the number of items, or their codebooks in more than the codes;
-            nothing is changed then.
+        HsrlError: if the networks differ in more than the number of items, or the codebooks in more than the codes.
+            Nothing is changed then.
     """
     known, own = dict(learned.named_parameters()), dict(network.named_parameters())
     for name in sorted(known.keys() | own.keys()):
@@ -232,9 +240,11 @@ def take_weights(network: nn.Module, learned: nn.Module) -> None:
             raise HsrlError(f"got weights {name} of shape {shapes[0]}, expected {shapes[1]}; only items may be added.")
     tables = dict(learned.named_buffers())
     for name, table in network.named_buffers():
-        # In item space, where a token is an item, there may be more of them.
+        # In item space a token is an item, so there may be more of them.
         if name.endswith("centroids") and not torch.equal(table[: len(tables[name])], tables[name]):
-            raise HsrlError(f"got a codebook with other centroids ({name}), expected the same: its tokens mean others.")
+            raise HsrlError(
+                f"got a codebook with other centroids ({name}), expected the same: tokens would not mean the same."
+            )
     for name, weight in own.items():
         weight.zero_()
         weight[: len(known[name])] = known[name]

@@ -1,4 +1,4 @@
-"""SB3 policies that show slates: what all share, and `ItemPolicy` in item space."""
+"""SB3 policies for slates: the common base, and `ItemPolicy` for item space."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.networks import ItemNetwork, take_weights
+from hsrl_agent.networks import ItemNetwork, copy_shared_weights
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.codebook import Codebook
 
 
 class SlatePolicy(ActorCriticPolicy):
-    """An actor-critic whose actions are slates of different live items.
+    """An actor-critic whose actions are slates of K different live items.
 
-    Subclasses say how a state is scored and how a slate is written as an action; sampling without replacement,
-    likelihood, entropy and values follow. The catalog comes with the action space, so the class needs nothing beyond
-    what SB3 hands to every policy.
+    A subclass defines how a state is scored and how a slate is encoded as an action. Sampling without replacement,
+    likelihood, entropy and values follow from that. The catalog comes with the action space, so a policy needs only
+    what SB3 passes to every policy.
+
+    Args:
+        observation_space, action_space, lr_schedule: from the algorithm.
+        width, n_layers, n_heads, dropout: of the encoder, see `SASRec`.
+        critic_hidden: widths of the critic's hidden layers.
+        likelihood: "plackett_luce", "independent" or "unnormalised"; see `SlateDistribution`.
+        kwargs: of SB3's `ActorCriticPolicy`.
+
+    Raises:
+        HsrlError: for spaces that are not those of an hsrl_gym environment in this policy's action mode.
     """
 
     action_mode: str
-    keeps_target: ClassVar[bool] = False  # whether a slowly following copy of the network is kept, to bootstrap from
+    keeps_target: ClassVar[bool] = False  # whether there is a target network to bootstrap from
     network: nn.Module
     target_network: nn.Module
 
@@ -43,7 +53,7 @@ class SlatePolicy(ActorCriticPolicy):
         n_heads: int = 4,
         dropout: float = 0.0,
         critic_hidden: Sequence[int] = (256, 64),
-        likelihood: str = "sequential",
+        likelihood: str = "plackett_luce",
         **kwargs: Any,
     ) -> None:
         self.check_spaces(observation_space, action_space)
@@ -67,7 +77,7 @@ class SlatePolicy(ActorCriticPolicy):
             )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        """Return what `BasePolicy.load` makes the policy from again."""
+        """Return the constructor arguments that `BasePolicy.load` needs."""
         names = ("width", "n_layers", "n_heads", "dropout", "critic_hidden", "likelihood")
         return {
             "observation_space": self.observation_space,
@@ -91,7 +101,7 @@ class SlatePolicy(ActorCriticPolicy):
         if self.keeps_target:
             self.target_network = copy.deepcopy(self.network).requires_grad_(False).eval()
             self._list_weights()
-        # Without such layers nothing depends on the mode, and SB3 switches it twice a step.
+        # SB3 switches the mode twice per step; without dropout that is wasted time.
         self._has_modes = any(_depends_on_mode(module) for module in self.modules())
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if issubclass(self.optimizer_class, torch.optim.Adam):
@@ -123,7 +133,7 @@ class SlatePolicy(ActorCriticPolicy):
 
     @property
     def critic(self) -> nn.Module:
-        """The part of the network that knows values and nothing else."""
+        """The value head: the part of the network that only values depend on."""
         raise NotImplementedError  # abstract
 
     def to_actions(self, items: Tensor) -> Tensor:
@@ -131,7 +141,7 @@ class SlatePolicy(ActorCriticPolicy):
         raise NotImplementedError  # abstract
 
     def to_items(self, actions: Tensor) -> Tensor:
-        """Return the items (B, K) that actions (B, n) of this policy show."""
+        """Return the items (B, K) that actions (B, n) of this policy stand for."""
         raise NotImplementedError  # abstract
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,27 +173,31 @@ class SlatePolicy(ActorCriticPolicy):
             self.training = mode
 
     def train(self, mode: bool = True) -> SlatePolicy:
-        """Switch dropout on or off, but for the target network, whose values are always without."""
+        """Switch dropout on or off; the target network never uses it."""
         super().train(mode)
         if self.keeps_target:
             self.target_network.eval()
         return self
 
-    def take_over(self, learned: SlatePolicy) -> None:
-        """Take what a policy learned while the catalog was another one; see `networks.take_weights`."""
-        take_weights(self.network, learned.network)
+    def transfer_from(self, learned: SlatePolicy) -> None:
+        """Copy the weights of a policy that learned on another state of the catalog; see `copy_shared_weights`.
+
+        Raises:
+            HsrlError: if the networks differ in more than the items.
+        """
+        copy_shared_weights(self.network, learned.network)
         if self.keeps_target:
-            self.follow(1.0)
+            self.polyak_update(1.0)
 
     def _list_weights(self) -> None:
         self._weights: list[Tensor] = list(self.network.parameters())
         self._target_weights: list[Tensor] = list(self.target_network.parameters())
 
     @torch.no_grad()
-    def follow(self, tau: float) -> None:
-        """Move the target network the share `tau` of the way to the network (Polyak averaging)."""
-        # Listed once, for to walk through the modules takes longer than to move the weights; anew if they were put in
-        # others' places (`load_state_dict(.., assign=True)`).
+    def polyak_update(self, tau: float) -> None:
+        """Move the target network towards the network: target = (1 - tau) target + tau network."""
+        # The lists are cached: traversing modules costs more than the update. They are rebuilt if parameters were
+        # replaced (`load_state_dict(.., assign=True)`).
         if self._weights[0] is not next(self.network.parameters()):
             self._list_weights()
         torch._foreach_mul_(self._target_weights, 1.0 - tau)
@@ -197,7 +211,7 @@ def _depends_on_mode(module: torch.nn.Module) -> bool:
 
 
 class ItemPolicy(SlatePolicy):
-    """A score an item and one value: the same encoder without semantic IDs."""
+    """One score per item and one value: the same encoder without semantic IDs."""
 
     action_mode = "item"
     network: ItemNetwork
@@ -223,7 +237,7 @@ class ItemPolicy(SlatePolicy):
         return SlateDistribution(scores, self.likelihood), values
 
     def to_actions(self, items: Tensor) -> Tensor:
-        """Return item numbers counted from 0, (B, K)."""
+        """Return item numbers, counted from 0, (B, K)."""
         return items - 1
 
     def to_items(self, actions: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 import hsrl_gym  # noqa: F401  (registers the environments)
+from hsrl_gym.bundle.folder import Bundle, UserPool
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
@@ -108,6 +109,23 @@ def slate_vector_env(envs: gymnasium.vector.VectorEnv[Any, Any, Any]) -> SlateVe
     if not isinstance(inner, SlateVectorEnv):
         raise HsrlError(f"got a {type(inner).__name__}, expected the SlateVectorEnv of gymnasium.make_vec(..).")
     return inner
+
+
+def bundle_of(env: VecEnv | None) -> Bundle:
+    """Return the bundle that the environments of `env` play in.
+
+    Raises:
+        HsrlError: if there is no environment.
+    """
+    if env is None:
+        raise HsrlError("got an agent without an environment, expected one; call set_env(env) first.")
+    bundle: Bundle = env.get_attr("bundle")[0]
+    return bundle
+
+
+def train_pool(env: VecEnv | None) -> UserPool:
+    """Return the logged slates of the train pool of the bundle that `env` plays in."""
+    return bundle_of(env).users["train"]
 
 
 def as_sb3(env: Any) -> Any:

@@ -1,29 +1,29 @@
-"""What HSRL is compared with."""
+"""The methods that HSRL is compared with."""
 
-from hsrl_agent.baselines.a2c import A2CFromLog, make_a2c
-from hsrl_agent.baselines.ddpg import HyperPolicy, make_ddpg
-from hsrl_agent.baselines.hac import HAC, HACPolicy, make_hac_from_log
-from hsrl_agent.baselines.oracle import Oracle
+from hsrl_agent.baselines.a2c import PretrainedA2C
+from hsrl_agent.baselines.ddpg import HyperDDPG, HyperPolicy
+from hsrl_agent.baselines.hac import HAC, HACPolicy
+from hsrl_agent.baselines.item_agent import ItemAgent
+from hsrl_agent.baselines.oracle import GreedyOracle
 from hsrl_agent.baselines.pgra import PGRA, PGRAPolicy
-from hsrl_agent.baselines.ppo import make_ppo
+from hsrl_agent.baselines.ppo import SlatePPO
 from hsrl_agent.baselines.simple import Popularity, RandomSlates
 from hsrl_agent.baselines.supervised import Supervised
-from hsrl_agent.baselines.td3 import make_td3
+from hsrl_agent.baselines.td3 import HyperTD3
 
 __all__ = [
     "HAC",
     "PGRA",
-    "A2CFromLog",
+    "GreedyOracle",
     "HACPolicy",
+    "HyperDDPG",
     "HyperPolicy",
-    "Oracle",
+    "HyperTD3",
+    "ItemAgent",
     "PGRAPolicy",
     "Popularity",
+    "PretrainedA2C",
     "RandomSlates",
+    "SlatePPO",
     "Supervised",
-    "make_a2c",
-    "make_ddpg",
-    "make_hac_from_log",
-    "make_ppo",
-    "make_td3",
 ]

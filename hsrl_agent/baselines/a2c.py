@@ -1,25 +1,24 @@
-"""A2C in item space: SB3's own algorithm over a policy that samples K items without replacement (4.1.3)."""
+"""A2C in item space: SB3's algorithm with a policy that samples K items without replacement (4.1.3)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from stable_baselines3 import A2C
-from stable_baselines3.common.vec_env import VecEnv
 
-from hsrl_agent.from_log import StartsFromLog
+from hsrl_agent.method import Look, Method
 from hsrl_agent.policies import ItemPolicy
+from hsrl_agent.pretraining import PretrainedFromLog
 
 
-class A2CFromLog(StartsFromLog, A2C):
-    """A2C that starts from the log as HSRL does, its critic catching up first.
+class PretrainedA2C(PretrainedFromLog, A2C):
+    """A2C that is pretrained on the log as HSRL is, with the same critic warm-up.
 
-    What is left between them: the space they act in, the credit, fresh data seen once, and a critic that knows no more
-    than the policy.
+    Differences from HSRL: action space, credit, sample reuse, privileged critic.
 
     Args:
-        warm_start, sharpness, critic_first: see `StartsFromLog`.
-        settings: those of SB3's A2C.
+        policy, env, settings: as for SB3's A2C.
+        pretrain_epochs, inverse_temperature, critic_warmup_steps: see `PretrainedFromLog`.
     """
 
     policy: ItemPolicy
@@ -29,46 +28,61 @@ class A2CFromLog(StartsFromLog, A2C):
         policy: Any,
         env: Any,
         *,
-        warm_start: int = 8,
-        sharpness: float = 3.0,
-        critic_first: int = 50,
+        pretrain_epochs: int = 8,
+        inverse_temperature: float = 3.0,
+        critic_warmup_steps: int = 50,
         **settings: Any,
     ) -> None:
-        self.warm_start, self.sharpness, self.critic_first = warm_start, sharpness, critic_first
+        self.pretrain_epochs, self.inverse_temperature = pretrain_epochs, inverse_temperature
+        self.critic_warmup_steps = critic_warmup_steps
         super().__init__(policy, env, **settings)
 
-    def steps_an_update(self) -> float:
-        """See `StartsFromLog`."""
+    def steps_per_update(self) -> float:
+        """See `PretrainedFromLog`."""
         return self.n_steps
 
     def train(self) -> None:
-        """Update as A2C does; at first with a gradient for the critic alone."""
-        if self.warm_start:
-            learns = self.policy.network.bias.weight.requires_grad
-            if self.catches_up() == learns:  # walks the weights at the first and the last of these updates alone
-                self.policy.network.requires_grad_(not learns)
-                self.policy.critic.requires_grad_(True)
+        """Update as A2C does; during critic warm-up only the critic has gradients."""
+        learns = self.policy.network.bias.weight.requires_grad
+        if self.in_critic_warmup() == learns:  # only the first and the last of these updates traverse the weights
+            self.policy.network.requires_grad_(not learns)
+            self.policy.critic.requires_grad_(True)
         super().train()
 
 
-def make_a2c(env: VecEnv, seed: int = 0, device: str = "cpu", from_log: bool = False, **changes: Any) -> A2C:
-    """Return SB3's A2C on `ItemPolicy`, with Adam, and an update per vector step, as HSRL has.
+# Adam, and one update per vector step, as HSRL has.
+DEFAULTS = {
+    "learning_rate": 1e-3,
+    "n_steps": 1,
+    "gamma": 0.9,
+    "ent_coef": 0.01,
+    "vf_coef": 1.0,
+    "max_grad_norm": 1.0,
+    "use_rms_prop": False,
+}
 
-    Args:
-        env: an environment with action_mode="item".
-        seed: of weights, rollouts and environment.
-        device: "cpu" or "cuda".
-        from_log: whether it is an `A2CFromLog`.
-        changes: any argument of the class.
-    """
-    settings: dict[str, Any] = {
-        "learning_rate": 1e-3,
-        "n_steps": 1,
-        "gamma": 0.9,
-        "ent_coef": 0.01,
-        "vf_coef": 1.0,
-        "max_grad_norm": 1.0,
-        "use_rms_prop": False,
-    }
-    kind = A2CFromLog if from_log else A2C
-    return kind(ItemPolicy, env, seed=seed, device=device, **{**settings, **changes})
+METHODS = [
+    Method(
+        name="a2c",
+        label="A2C",
+        agent_class=A2C,
+        action_mode="item",
+        rank=40,
+        look=Look("#E69F00", "D"),
+        policy=ItemPolicy,
+        defaults=DEFAULTS,
+        cost=0.15,
+        paper={"rl4rs": (7.789, 9.140), "ml1m": (9.533, 10.644)},
+    ),
+    Method(
+        name="a2c-pretrained",
+        label="A2C (pretrained)",
+        agent_class=PretrainedA2C,
+        action_mode="item",
+        rank=50,
+        look=Look("#332288", "8"),
+        policy=ItemPolicy,
+        defaults=DEFAULTS,
+        cost=0.45,
+    ),
+]

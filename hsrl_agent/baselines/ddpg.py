@@ -1,4 +1,4 @@
-"""DDPG in hyper-action space: SB3's own algorithm over SASRec; fixed item vectors make a slate of its point (4.1.3)."""
+"""DDPG in hyper-action space: SB3's algorithm on SASRec; the environment maps its point to a slate (4.1.3)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import Schedule
-from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.td3.policies import MultiInputPolicy
 
 from hsrl_agent.features import SASRecExtractor
+from hsrl_agent.method import Look, Method
 from hsrl_gym.envs.actions import SlateBox
 from hsrl_gym.errors import HsrlError
 
 
 class HyperPolicy(MultiInputPolicy):
-    """SB3's deterministic actor and its critics, each on a SASRec of its own.
+    """SB3's deterministic actor and its critics, each with an encoder of its own.
 
-    It is given the same settings as `SlatePolicy`, and like it takes the catalog from the action space.
+    The catalog comes with the action space.
+
+    Args:
+        observation_space, action_space, lr_schedule: from the algorithm.
+        width, n_layers, n_heads, dropout: of the encoders, see `SASRec`.
+        critic_hidden: widths of the hidden layers of actor and critics.
+        kwargs: of SB3's `MultiInputPolicy`.
 
     Raises:
         HsrlError: for an environment whose actions are not hyper-actions.
@@ -54,22 +61,10 @@ class HyperPolicy(MultiInputPolicy):
         )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        """Return what `BasePolicy.load` makes the policy from again."""
+        """Return the constructor arguments that `BasePolicy.load` needs."""
         kept = ("observation_space", "action_space", "lr_schedule", "n_critics", "optimizer_class", "optimizer_kwargs")
         settings = super()._get_constructor_parameters()
         return {**{name: settings[name] for name in kept}, **self.encoder_settings, "critic_hidden": self.net_arch}
-
-
-def make_ddpg(env: VecEnv, seed: int = 0, device: str = "cpu", **changes: Any) -> DDPG:
-    """Return SB3's DDPG on `HyperPolicy`, with the reference's buffer and an update per vector step.
-
-    Args:
-        env: an environment with action_mode="hyper".
-        seed: of weights, exploration and environment.
-        device: "cpu" or "cuda".
-        changes: any argument of SB3's DDPG; `action_noise` may be a number, the standard deviation.
-    """
-    return DDPG(HyperPolicy, env, seed=seed, device=device, **hyper_settings(env, changes))
 
 
 def hyper_space(space: spaces.Space[Any]) -> SlateBox:
@@ -83,21 +78,55 @@ def hyper_space(space: spaces.Space[Any]) -> SlateBox:
     return space
 
 
-def hyper_settings(env: VecEnv, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that DDPG and TD3 share, with `changes`."""
-    width = hyper_space(env.action_space).shape
-    settings: dict[str, Any] = {
-        "learning_rate": 1e-3,
-        "buffer_size": 100_000,
-        "learning_starts": 2_000,
-        "batch_size": 64,
-        "tau": 0.01,
-        "gamma": 0.9,
-        "train_freq": 1,
-        "gradient_steps": 1,
-        "action_noise": 0.1,
-        **changes,
-    }
-    if isinstance(settings["action_noise"], (int, float)):
-        settings["action_noise"] = NormalActionNoise(np.zeros(width), np.full(width, float(settings["action_noise"])))
-    return settings
+class HyperActions(OffPolicyAlgorithm):
+    """Mixin: `action_noise` may be a number, the standard deviation of Gaussian noise on every axis.
+
+    Raises:
+        HsrlError: for an environment whose actions are not hyper-actions.
+    """
+
+    action_noise: Any
+
+    def __init__(self, policy: Any, env: Any, **settings: Any) -> None:
+        if hasattr(env, "action_space"):
+            hyper_space(env.action_space)  # before SB3 says so in other words
+        super().__init__(policy, env, **settings)
+
+    def _setup_model(self) -> None:
+        if isinstance(self.action_noise, (int, float)):
+            width = hyper_space(self.action_space).shape
+            self.action_noise = NormalActionNoise(np.zeros(width), np.full(width, float(self.action_noise)))
+        super()._setup_model()
+
+
+class HyperDDPG(HyperActions, DDPG):
+    """SB3's DDPG on hyper-actions; see `HyperActions` for `action_noise`."""
+
+
+# The reference's replay buffer, and one update per vector step. TD3 has the same.
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "buffer_size": 100_000,
+    "learning_starts": 2_000,
+    "batch_size": 64,
+    "tau": 0.01,
+    "gamma": 0.9,
+    "train_freq": 1,
+    "gradient_steps": 1,
+    "action_noise": 0.1,
+}
+
+METHODS = [
+    Method(
+        name="ddpg",
+        label="DDPG",
+        agent_class=HyperDDPG,
+        action_mode="hyper",
+        rank=60,
+        look=Look("#56B4E9", "v"),
+        policy=HyperPolicy,
+        defaults=DEFAULTS,
+        cost=0.55,
+        paper={"rl4rs": (8.337, 9.588), "ml1m": (15.773, 16.154)},
+    )
+]

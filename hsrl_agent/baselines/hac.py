@@ -1,4 +1,4 @@
-"""HAC: hyper-actor critic, which aligns the point that an actor names with the slate it ends in (Liu et al. 2023)."""
+"""HAC: hyper-actor critic, which aligns the actor's point with the slate it is decoded to (Liu et al. 2023)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -17,7 +16,8 @@ from hsrl_agent.baselines.latent import LatentNetwork, LatentPolicy
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.from_log import LoggedSlates, StartsFromLog, click_loss
+from hsrl_agent.method import Look, Method
+from hsrl_agent.pretraining import LoggedSlates, PretrainedFromLog, click_loss
 
 
 class HACNetwork(LatentNetwork):
@@ -44,21 +44,26 @@ class HACNetwork(LatentNetwork):
 class HACPolicy(LatentPolicy):
     """Add noise to Z, and draw the slate from softmax <Z, kernel_i> without replacement; greedy: the top K of Z.
 
-    Scores, and the noise in them, are taken `draw_sharpness` times for the draw; the published form is at 1.
+    Args:
+        args, kwargs: see `LatentPolicy`.
+        exploration_noise: standard deviation of the noise on Z.
+        sampling_inverse_temperature: factor of the scores in that softmax; 1 in the published form.
     """
 
     samples_items = True
     network: HACNetwork
     target_network: HACNetwork
 
-    def __init__(self, *args: Any, exploration_noise: float = 0.1, draw_sharpness: float = 1.0, **kwargs: Any) -> None:
-        """See `LatentPolicy`; `exploration_noise` is the standard deviation of the noise on Z."""
-        self.exploration_noise, self.draw_sharpness = exploration_noise, draw_sharpness
+    def __init__(
+        self, *args: Any, exploration_noise: float = 0.1, sampling_inverse_temperature: float = 1.0, **kwargs: Any
+    ) -> None:
+        self.exploration_noise = exploration_noise
+        self.sampling_inverse_temperature = sampling_inverse_temperature
         super().__init__(*args, **kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {"exploration_noise": self.exploration_noise, "draw_sharpness": self.draw_sharpness}
-        return {**super()._get_constructor_parameters(), **own}
+        names = ("exploration_noise", "sampling_inverse_temperature")
+        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def _build_network(self) -> None:
         self.network = HACNetwork(self._encoder(), self._is_live(), self.width, self.point_width, self.critic_hidden)
@@ -74,7 +79,7 @@ class HACPolicy(LatentPolicy):
 
 
 class Losses(NamedTuple):
-    """The terms for a batch, each a mean over it, and what is logged beside them."""
+    """The terms of the objective for a batch, each a mean over it, and a scalar for the log."""
 
     critic: Tensor
     actor: Tensor
@@ -83,21 +88,21 @@ class Losses(NamedTuple):
     value: Tensor
 
 
-class HAC(StartsFromLog, SlateActorCritic):
-    """DDPG on hyper-actions whose critic learns from what was really shown.
+class HAC(PretrainedFromLog, SlateActorCritic):
+    """DDPG on hyper-actions whose critic learns from the slates that were really shown.
 
-    Replay is the published one, 100,000 transitions. With a `warm_start`, which is not published, it starts from the
-    log: first with its own supervision and alignment on the logged slates, then the critic alone, then all four losses.
+    Replay is as published, 100,000 transitions. Pretraining (`pretrain_epochs`) is an addition of this project: first
+    HAC's own supervision and alignment on the logged slates, then the critic alone, then all four losses.
 
     Args:
+        policy, env: see `SlateActorCritic`.
         critic_weight: of the squared TD error of Q(s, h(a)).
-        actor_weight: of -Q(s, Z); at 1 Z runs off to where Q is only guessed (the authors' actor is 10 times slower).
-        alignment_weight: of ||Z - h(a)||^2 / d, a being the greedy slate of Z; both as in the authors' code.
+        actor_weight: of -Q(s, Z). At 1, Z drifts to where Q is extrapolated; the authors' actor is 10 times slower.
+        alignment_weight: of ||Z - h(a)||^2 / d, where a is the greedy slate of Z; both as in the authors' code.
         supervision_weight: of the cross-entropy of clicks.
-        exploration_noise: standard deviation of the noise on Z while learning.
-        warm_start, critic_first: see `StartsFromLog`.
-        draw_sharpness: while learning, see `HACPolicy`.
-        settings: those of `SlateActorCritic`.
+        exploration_noise, sampling_inverse_temperature: while learning, see `HACPolicy`.
+        pretrain_epochs, critic_warmup_steps: see `PretrainedFromLog`.
+        buffer_size, learning_starts, policy_kwargs, settings: see `SlateActorCritic`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"HACPolicy": HACPolicy}
@@ -114,9 +119,9 @@ class HAC(StartsFromLog, SlateActorCritic):
         alignment_weight: float = 0.1,
         supervision_weight: float = 1.0,
         exploration_noise: float = 0.1,
-        warm_start: int = 0,
-        critic_first: int = 50,
-        draw_sharpness: float = 1.0,
+        pretrain_epochs: int = 0,
+        critic_warmup_steps: int = 50,
+        sampling_inverse_temperature: float = 1.0,
         buffer_size: int | None = 100_000,
         learning_starts: int = 2_000,
         policy_kwargs: dict[str, Any] | None = None,
@@ -124,8 +129,8 @@ class HAC(StartsFromLog, SlateActorCritic):
     ) -> None:
         self.critic_weight, self.actor_weight = critic_weight, actor_weight
         self.alignment_weight, self.supervision_weight = alignment_weight, supervision_weight
-        self.warm_start, self.critic_first = warm_start, critic_first
-        draw = {"exploration_noise": exploration_noise, "draw_sharpness": draw_sharpness}
+        self.pretrain_epochs, self.critic_warmup_steps = pretrain_epochs, critic_warmup_steps
+        draw = {"exploration_noise": exploration_noise, "sampling_inverse_temperature": sampling_inverse_temperature}
         super().__init__(
             policy,
             env,
@@ -136,9 +141,9 @@ class HAC(StartsFromLog, SlateActorCritic):
         )
 
     def objective(self, batch: SlateSamples) -> Tensor:
-        """Return the weighted sum of the four losses; the critic's alone while it has to catch up with a warm start."""
-        if self.catches_up():
-            return self.catching_up(batch)
+        """Return the weighted sum of the four losses; during critic warm-up, the critic's alone."""
+        if self.in_critic_warmup():
+            return self.critic_warmup_loss(batch)
         losses = self.losses(batch)
         return (
             self.critic_weight * losses.critic
@@ -147,16 +152,16 @@ class HAC(StartsFromLog, SlateActorCritic):
             + self.supervision_weight * losses.supervision
         )
 
-    def catching_up(self, batch: SlateSamples) -> Tensor:
-        """Return the critic's part of the objective, with a gradient for the critic's own weights alone."""
+    def critic_warmup_loss(self, batch: SlateSamples) -> Tensor:
+        """Return the critic's part of the objective, with a gradient for the critic's own weights only."""
         network = self.policy.network
         with torch.no_grad():
             state, points = self.policy.state(batch.observations), network.infer(batch.slates)
             target = self.td_target(batch, self.next_value(batch))
         return self.critic_weight * (network.value_of(state, points) - target).square().mean()
 
-    def cloning(self, rows: LoggedSlates) -> Tensor:
-        """Return the two losses that need no critic, of logged slates: learning goes on with what it started from."""
+    def pretraining_loss(self, rows: LoggedSlates) -> Tensor:
+        """Return the two losses that need no critic, supervision and alignment, of logged slates."""
         network = self.policy.network
         points = network.actor(self.policy.state({"profile": rows.profile, "history": rows.history}))
         scores = network.scores(points)
@@ -164,11 +169,11 @@ class HAC(StartsFromLog, SlateActorCritic):
         return self.supervision_weight * supervision + self.alignment_weight * self.alignment(points, scores)
 
     def alignment(self, points: Tensor, scores: Tensor) -> Tensor:
-        """Return how far points (B, d) are from the slates that their scores (B, N) name, the mean over B and d."""
+        """Return ||Z - h(a)||^2 / d, the mean over B, for points Z (B, d) whose scores (B, N) name the slate a."""
         own_slates = SlateDistribution(scores.detach()).mode(self.policy.slate_size)
         return (points - self.policy.network.infer(own_slates)).square().mean()
 
-    def facts(self, batch: SlateSamples) -> dict[str, Tensor]:
+    def metrics(self, batch: SlateSamples) -> dict[str, Tensor]:
         """Return the terms of the loss, and the mean Q(s, h(a))."""
         return self.losses(batch)._asdict()
 
@@ -180,7 +185,7 @@ class HAC(StartsFromLog, SlateActorCritic):
         scores = network.scores(points)
         with torch.no_grad():
             target = self.td_target(batch, self.next_value(batch))
-        # What the slate was worth trains critic and state; to move the kernels would be to move the action.
+        # The TD error trains critic and encoder. The kernels are detached: moving them would move the action.
         value = network.value_of(state, network.infer(batch.slates).detach())
         return Losses(
             critic=(value - target).square().mean(),
@@ -191,30 +196,42 @@ class HAC(StartsFromLog, SlateActorCritic):
         )
 
     def next_value(self, batch: SlateSamples) -> Tensor:
-        """Return Q'(s', h'(a')), (B,), all of the target network, a' being the slate it would show next."""
+        """Return Q'(s', h'(a')), (B,), of the target network, where a' is its own greedy slate in s'."""
         target = self.policy.target_network
         next_state = self.policy.state(batch.next_observations, target=True)
         next_slates = SlateDistribution(target.scores(target.actor(next_state))).mode(self.policy.slate_size)
         return target.value_of(next_state, target.infer(next_slates))
 
 
-def make_hac_from_log(env: VecEnv, seed: int = 0, device: str = "cpu", **changes: Any) -> HAC:
-    """Return a HAC that starts from the log, with HSRL's draw and pace: large batches at once, a target that is near.
-
-    The published HAC waits for 2,000 transitions and takes 64 of them an update: in the few thousand user-steps of a
-    table it would hardly leave its start.
-
-    Args:
-        env: an environment with action_mode="item".
-        seed: of weights, replay and environment.
-        device: "cpu" or "cuda".
-        changes: any argument of `HAC`.
-    """
-    settings: dict[str, Any] = {
-        "warm_start": 8,
-        "draw_sharpness": 3.0,
-        "learning_starts": 0,
-        "batch_size": 256,
-        "tau": 0.05,
-    }
-    return HAC("HACPolicy", env, seed=seed, device=device, **{**settings, **changes})
+METHODS = [
+    Method(
+        name="hac",
+        label="HAC",
+        agent_class=HAC,
+        action_mode="item",
+        rank=90,
+        look=Look("#009E73", "*"),
+        policy="HACPolicy",
+        cost=0.2,
+        paper={"rl4rs": (10.059, 11.102), "ml1m": (17.638, 17.830)},
+    ),
+    Method(
+        name="hac-pretrained",
+        label="HAC (pretrained)",
+        agent_class=HAC,
+        action_mode="item",
+        rank=100,
+        look=Look("#66A61E", "p"),
+        policy="HACPolicy",
+        # HSRL's draw and pace. The published HAC waits for 2,000 transitions and takes 64 of them per update: in the
+        # few thousand user-steps of a table it would hardly move from where pretraining left it.
+        defaults={
+            "pretrain_epochs": 8,
+            "sampling_inverse_temperature": 3.0,
+            "learning_starts": 0,
+            "batch_size": 256,
+            "tau": 0.05,
+        },
+        cost=0.3,
+    ),
+]

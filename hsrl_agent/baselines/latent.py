@@ -57,7 +57,7 @@ class LatentPolicy(ItemPolicy):
 
     keeps_target = True
     samples_items: ClassVar[bool]  # whether a point that explores draws its slate, or shows the K highest scores
-    draw_sharpness = 1.0  # what scores are multiplied with for that draw
+    sampling_inverse_temperature = 1.0  # what scores are multiplied with for that draw
     network: LatentNetwork  # type: ignore[assignment]  # which gives scores and values, as `ItemNetwork` does
     target_network: LatentNetwork
 
@@ -82,7 +82,8 @@ class LatentPolicy(ItemPolicy):
         """Return actions (B, K) for points drawn around the actor's own, and these points (B, d)."""
         center = self.network.actor(self.state(obs))
         points = center + self.spread() * torch.randn_like(center)
-        distribution = SlateDistribution(self.draw_sharpness * self.network.scores(points), self.likelihood)
+        scores = self.sampling_inverse_temperature * self.network.scores(points)
+        distribution = SlateDistribution(scores, self.likelihood)
         return self.to_actions(self._draw(distribution, not self.samples_items)), points
 
     def spread(self) -> Tensor | float:

@@ -1,4 +1,4 @@
-"""The myopic ceiling: who knows the click probabilities of the user that scores, and shows the likeliest K items."""
+"""Greedy oracle: shows the K items that the scoring user is most likely to click."""
 
 from __future__ import annotations
 
@@ -11,41 +11,37 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from hsrl_agent.baselines.simple import item_space
+from hsrl_agent.baselines.item_agent import ItemAgent
+from hsrl_agent.method import Look, Method
+from hsrl_agent.vec_env import bundle_of
 from hsrl_gym.envs.core import Respond
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 
-_PAIRS_AT_ONCE = 1 << 16  # of users and items: their vectors take some MB
+_PAIRS_AT_ONCE = 1 << 16  # of users and items; their vectors take a few MB
 
 
-class Oracle:
-    """The K live items that a user is likeliest to click, asked of the user's model itself at each step.
+class GreedyOracle(ItemAgent):
+    """The K live items with the highest click probability, taken from the user's model itself at each step.
 
-    Of the `eval` user, as long as nobody says who scores (`asking`). It learns nothing and looks one step ahead: what
-    clicks do to later clicks it does not know. It shows the likeliest items under every reward rule, under
-    `sweet_point` too, which pays most for a slate with a miss in it.
+    The user is the bundle's `eval` user unless `bind` names others. The oracle learns nothing and looks one step ahead:
+    it does not know how clicks change later clicks. It shows the likeliest items under every reward rule, also under
+    `sweet_point`, which pays most for a slate with one miss.
+
+    See `ItemAgent` for the arguments.
     """
 
-    action_mode = "item"
-
-    def __init__(self, env: VecEnv, seed: int = 0, device: str = "cpu") -> None:
-        space = item_space(env)
-        self.slate_size = space.slate_size
-        self.user = env.get_attr("bundle")[0].simulators["eval"]
-        self.device = torch.device(device)
-        self.live = torch.as_tensor(space.codebook.live_items, device=self.device)
+    def __init__(self, env: VecEnv, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        super().__init__(env, seed, device)
+        self.user = bundle_of(env).simulators["eval"]
+        self.live = torch.as_tensor(self.codebook.live_items, device=self.device)
         self.envs: SlateVectorEnv | None = None
 
-    def asking(self, envs: SlateVectorEnv) -> Oracle:
-        """Return an oracle of the users who play in `envs`, learned or true ones; for observations of `envs` alone."""
-        asked = copy.copy(self)
-        asked.envs, asked.device = envs, envs.sessions.device
-        asked.live = torch.as_tensor(envs.bundle.codebook.live_items, device=asked.device)
-        return asked
-
-    def learn(self, total_timesteps: int) -> Oracle:
-        """Do nothing."""
-        return self
+    def bind(self, envs: SlateVectorEnv) -> GreedyOracle:
+        """Return an oracle of the users in `envs`, learned or true. It takes observations of `envs` only."""
+        bound = copy.copy(self)
+        bound.envs, bound.device = envs, envs.sessions.device
+        bound.live = torch.as_tensor(envs.bundle.codebook.live_items, device=bound.device)
+        return bound
 
     @torch.no_grad()
     def predict(
@@ -60,9 +56,23 @@ class Oracle:
         return (torch.cat(slates) - 1).cpu().numpy(), None
 
     def _users(self, observation: dict[str, NDArray[Any]]) -> tuple[Respond, Tensor, Tensor]:
-        """Return how the users respond, which of those they are (B,), and their histories (B, H)."""
+        """Return how the users respond, their numbers (B,) and their histories (B, H)."""
         if self.envs is not None:
             return self.envs.sessions.core.respond, self.envs.state.user, self.envs.state.history
         respond = self.user.prepared(torch.as_tensor(observation["profile"], device=self.device))
         history = torch.as_tensor(observation["history"], device=self.device).long()
         return respond, torch.arange(len(history), device=self.device), history
+
+
+METHODS = [
+    Method(
+        name="oracle",
+        label="Greedy oracle",
+        agent_class=GreedyOracle,
+        action_mode="item",
+        rank=20,
+        look=Look("#A3245B", "+"),
+        learns_online=False,
+        cost=300,
+    )
+]

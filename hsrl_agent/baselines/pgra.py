@@ -22,6 +22,7 @@ from hsrl_agent.baselines.latent import LatentNetwork, LatentPolicy
 from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
+from hsrl_agent.method import Look, Method
 
 
 class PGRANetwork(LatentNetwork):
@@ -140,7 +141,7 @@ class PGRA(SlateActorCritic):
             + self.inverse_weight * losses.inverse
         )
 
-    def facts(self, batch: SlateSamples) -> dict[str, Tensor]:
+    def metrics(self, batch: SlateSamples) -> dict[str, Tensor]:
         """Return the terms of the loss, and how far the policy explores."""
         return {**self.losses(batch)._asdict(), "std": self.policy.spread().mean()}
 
@@ -157,7 +158,7 @@ class PGRA(SlateActorCritic):
         assert batch.latents is not None
         log_pi = Normal(center, self.policy.spread()).log_prob(batch.latents).sum(1)  # (B,), of the internal policy
         # Which items the slate held, in no order: the cross-entropy of a set and not the likelihood of a draw.
-        inferred = SlateDistribution(network.scores(network.infer(state, next_state)), "normalised")
+        inferred = SlateDistribution(network.scores(network.infer(state, next_state)), "independent")
         return Losses(
             critic=(value - target).square().mean(),
             policy_gradient=-(advantage.clamp(-1.0, 1.0) * log_pi).mean(),
@@ -165,3 +166,18 @@ class PGRA(SlateActorCritic):
             value=value.detach().mean(),
             advantage=advantage.mean(),
         )
+
+
+METHODS = [
+    Method(
+        name="pgra",
+        label="PG-RA",
+        agent_class=PGRA,
+        action_mode="item",
+        rank=80,
+        look=Look("#B8B000", "X"),
+        policy="PGRAPolicy",
+        cost=0.35,
+        paper={"rl4rs": (8.561, 9.728), "ml1m": (14.032, 14.601)},
+    )
+]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy
-from test_hsrl import mean_reward
+from agents import mean_reward
 from toy import OPTIMUM
 
 from hsrl_agent import make_vec_env
@@ -62,7 +62,7 @@ def test_supervised_leaves_out_what_was_retired(toy_world: Bundle) -> None:
     assert (first[:, 0] == toy.LIKED[1]).all()
     assert (first != toy.LIKED[0]).all()
     renewed = Supervised(env_of(toy_world), seed=1)
-    renewed.take_over(agent)
+    renewed.transfer_from(agent)
     assert (renewed.predict(observation)[0] + 1 == toy.LIKED[1]).any(1).all()  # (of the other it knows nothing)
 
 
@@ -87,10 +87,10 @@ def test_bad_input(toy_world: Bundle) -> None:
         find_method("hsrl-papr")
 
 
-def test_the_critic_of_a2c_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> None:
+def test_only_the_critic_of_a2c_learns_during_warmup(toy_world: Bundle) -> None:
     """Two updates that move the critic and nothing else, and a third that moves all."""
-    settings = {"warm_start": 1, "critic_first": 2, "n_steps": 1}
-    model = METHODS["a2c-log"].make(env_of(toy_world, n=4), 0, "cpu", settings).learn(4)
+    settings = {"pretrain_epochs": 1, "critic_warmup_steps": 2, "n_steps": 1}
+    model = METHODS["a2c-pretrained"].make(env_of(toy_world, n=4), 0, "cpu", settings).learn(4)
     moved_by_update = []
     for _ in range(2):
         before = {name: weight.clone() for name, weight in model.policy.network.named_parameters()}
@@ -102,6 +102,6 @@ def test_the_critic_of_a2c_catches_up_alone_after_a_warm_start(toy_world: Bundle
 
 def test_from_scratch_is_without_the_log(toy_world: Bundle) -> None:
     made = {name: METHODS[name].make(env_of(toy_world, "sid", n=4), 0, "cpu", {}) for name in ("hsrl", "hsrl-scratch")}
-    assert made["hsrl"].warm_start > 0
-    assert made["hsrl-scratch"].warm_start == 0
-    assert not made["hsrl-scratch"].catches_up()
+    assert made["hsrl"].pretrain_epochs > 0
+    assert made["hsrl-scratch"].pretrain_epochs == 0
+    assert not made["hsrl-scratch"].in_critic_warmup()

@@ -112,7 +112,7 @@ def test_gains_that_were_never_seen_are_the_slope(buffer: SlateReplayBuffer) -> 
 def test_the_rules_of_the_session_are_read_off_the_buffer(toy_world: Bundle) -> None:
     """With c = 0.1 and K = 2 a click pays 0.55, and under the reference rule 1.1 of patience."""
     env = make_vec_env("HSRL-ML1M-v0", 16, seed=0, bundle=toy_world)
-    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", pretrain_epochs=0, policy_kwargs={"width": 8, "n_heads": 2})
     model.learn(16 * 30)
     torch.testing.assert_close(click_gains(model.replay_buffer)[1:], torch.tensor([[0.55, 1.1]] * 2))
 
@@ -120,7 +120,7 @@ def test_the_rules_of_the_session_are_read_off_the_buffer(toy_world: Bundle) -> 
 def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
     """What is sampled with a row is its own: 0 without a click, something with one."""
     env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
-    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", pretrain_epochs=0, policy_kwargs={"width": 8, "n_heads": 2})
     model.learn(4 * 40)
     sample = model.replay_buffer.sample(200)
     assert sample.credits is not None
@@ -139,7 +139,7 @@ def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
 def test_the_states_that_the_critic_is_asked_of(toy_world: Bundle) -> None:
     """The next observations as they came, then each click's without it; histories are full by then."""
     env = make_vec_env("HSRL-ML1M-v0", 32, seed=0, bundle=toy_world, initial_patience=1000.0)
-    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, policy_kwargs={"width": 8, "n_heads": 2})
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", pretrain_epochs=0, policy_kwargs={"width": 8, "n_heads": 2})
     model.learn(32 * 18)
     steps = [model.replay_buffer.vector_step(ago) for ago in range(12)]
     stored = next(step for step in steps if (step.clicks.sum(1) == 2).any())
@@ -167,7 +167,9 @@ def test_the_states_that_the_critic_is_asked_of(toy_world: Bundle) -> None:
 
 def test_credits_wait_for_a_critic_that_knows_something(toy_world: Bundle) -> None:
     env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
-    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=1, critic_first=5, policy_kwargs={"width": 8})
+    model = HSRL(
+        "HSRLPolicy", env, seed=0, device="cpu", pretrain_epochs=1, critic_warmup_steps=5, policy_kwargs={"width": 8}
+    )
     model.learn(4 * 5)
     assert (model.replay_buffer.columns["credit"] == 0).all()
     model.learn(4, reset_num_timesteps=False)
@@ -179,7 +181,7 @@ def test_credits_wait_for_a_critic_that_knows_something(toy_world: Bundle) -> No
 
 def test_a_buffer_without_credits_is_refused(toy_world: Bundle) -> None:
     env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
-    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", warm_start=0, credit="item").learn(4)
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", pretrain_epochs=0, credit="slate").learn(4)
     model.credit = "counterfactual"
     with pytest.raises(HsrlError, match="got a replay buffer without credits, expected one of an agent with credit="):
         model.learn(4, reset_num_timesteps=False)

@@ -13,7 +13,7 @@ ODDS = torch.tensor([[1.0, 2.0, 5.0]])
 
 
 def test_likelihoods_by_hand() -> None:
-    normalised = SlateDistribution(ODDS.log(), "normalised")
+    normalised = SlateDistribution(ODDS.log(), "independent")
     items = torch.tensor([[3, 1]])
     sequential = SlateDistribution(ODDS.log())
     torch.testing.assert_close(sequential.log_prob_of_items(items).exp(), torch.tensor([[5 / 8, 1 / 3]]))
@@ -23,7 +23,7 @@ def test_likelihoods_by_hand() -> None:
     torch.testing.assert_close(normalised.log_prob_of_items(items).exp(), torch.tensor([[5 / 8, 1 / 8]]))
     expected = torch.tensor([(math.log(5 / 8) + math.log(1 / 8)) / 2])
     torch.testing.assert_close(normalised.log_prob(items), expected)  # eq. 22
-    bare = SlateDistribution((ODDS / 16).log(), "bare")
+    bare = SlateDistribution((ODDS / 16).log(), "unnormalised")
     torch.testing.assert_close(bare.log_prob_of_items(items).exp(), torch.tensor([[5 / 16, 1 / 16]]))
 
 
@@ -93,5 +93,5 @@ def test_an_item_that_is_not_live_has_no_likelihood_and_no_gradient_of_nan() -> 
 
 
 def test_unknown_likelihood() -> None:
-    with pytest.raises(HsrlError, match=r"unknown likelihood 'normalized'; did you mean normalised\?"):
-        SlateDistribution(ODDS, "normalized")
+    with pytest.raises(HsrlError, match=r"unknown likelihood 'independant'; did you mean independent\?"):
+        SlateDistribution(ODDS, "independant")

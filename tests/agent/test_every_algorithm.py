@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import A2C, DDPG, PPO, TD3
-from test_hsrl import ENV, SMALL, mean_reward
+from agents import ENV, SMALL, learnt, make, mean_reward
+from stable_baselines3 import A2C
 from toy import OPTIMUM
 
 from hsrl_agent import HSRL, make_vec_env
-from hsrl_agent.baselines import HAC, PGRA, A2CFromLog
+from hsrl_agent.baselines import HAC, PGRA, HyperDDPG, HyperTD3, PretrainedA2C, SlatePPO
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
@@ -21,27 +21,27 @@ from hsrl_gym.errors import HsrlError
 N_ENVS = 16
 CLASSES: dict[str, Any] = {
     "a2c": A2C,
-    "a2c-log": A2CFromLog,
-    "ddpg": DDPG,
-    "td3": TD3,
+    "a2c-pretrained": PretrainedA2C,
+    "ddpg": HyperDDPG,
+    "td3": HyperTD3,
     "pgra": PGRA,
     "hac": HAC,
-    "hac-log": HAC,
-    "ppo": PPO,
+    "hac-pretrained": HAC,
+    "ppo": SlatePPO,
     "hsrl-items": HSRL,
     "hsrl": HSRL,
 }
 # Vector steps and settings that each needs for the toy world.
 EARLY = {"learning_starts": 200}
-SHORT_START = {"warm_start": 1, "critic_first": 20}  # too short to know the world from the log alone
+SHORT_START = {"pretrain_epochs": 1, "critic_warmup_steps": 20}  # too short to know the world from the log alone
 LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "a2c": (400, {}),
-    "a2c-log": (120, SHORT_START),
+    "a2c-pretrained": (120, SHORT_START),
     "ddpg": (250, EARLY),
     "td3": (250, EARLY),
     "pgra": (300, {}),
     "hac": (250, EARLY),
-    "hac-log": (120, SHORT_START),
+    "hac-pretrained": (120, SHORT_START),
     "ppo": (250, {}),
     "hsrl-items": (120, SHORT_START),
     "hsrl": (120, SHORT_START),
@@ -53,22 +53,10 @@ FOLLOWS = {
     "td3": (("actor", "actor_target"), ("critic", "critic_target")),
     "pgra": (("network", "target_network"),),
     "hac": (("network", "target_network"),),
-    "hac-log": (("network", "target_network"),),
+    "hac-pretrained": (("network", "target_network"),),
     "hsrl-items": (("network", "target_network"),),
     "hsrl": (("network", "target_network"),),
 }
-
-
-def make(name: str, bundle: Bundle, num_envs: int = N_ENVS, seed: int = 0, **settings: Any) -> Any:
-    method = METHODS[name]
-    env = make_vec_env(ENV, num_envs, seed=seed, bundle=bundle, action_mode=method.action_mode)
-    return method.make(env, seed, "cpu", {"policy_kwargs": dict(SMALL), **settings})
-
-
-def learnt(name: str, bundle: Bundle, n_steps: int = 20, **settings: Any) -> Any:
-    """Return the algorithm after a few steps, most of which it has learned from."""
-    early = {"learning_starts": 32} if name in FOLLOWS else {}
-    return make(name, bundle, 8, **{**early, **settings}).learn(8 * n_steps)
 
 
 def test_all_are_checked() -> None:
@@ -126,7 +114,7 @@ def test_same_seed_same_agent(name: str, toy_world: Bundle) -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_learning_moves_the_weights_and_nothing_else(name: str, toy_world: Bundle) -> None:
     """Codes, centroids, features and masks stay; without a learning rate the weights do, too."""
-    log = {"critic_first": 0} if name in ("a2c-log", "hac-log", "hsrl-items", "hsrl") else {}
+    log = {"critic_warmup_steps": 0} if name in ("a2c-pretrained", "hac-pretrained", "hsrl-items", "hsrl") else {}
     for settings in ({}, {"learning_rate": 0.0}):
         model = learnt(name, toy_world, **settings, **log)
         fixed = {key: buffer.clone() for key, buffer in model.policy.named_buffers()}

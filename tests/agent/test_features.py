@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from agents import ENV, make
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.preprocessing import preprocess_obs
-from test_hsrl import ENV, SMALL
 
 from hsrl_agent import make_vec_env
-from hsrl_agent.baselines import make_ddpg, make_td3
 from hsrl_agent.features import SASRecExtractor
+from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.bundle.store import PACKAGED
 from hsrl_gym.errors import HsrlError
@@ -29,9 +29,8 @@ def test_floats_of_ids_are_the_ids_again(toy_world: Bundle) -> None:
 
 
 def test_actor_and_critics_have_the_encoder_of_the_others(toy_world: Bundle) -> None:
-    env = make_vec_env(ENV, 4, bundle=toy_world, action_mode="hyper")
-    for make, n_critics in ((make_ddpg, 1), (make_td3, 2)):
-        policy = make(env, policy_kwargs={"dropout": 0.1}).policy
+    for name, n_critics in (("ddpg", 1), ("td3", 2)):
+        policy = make(name, toy_world, 4, policy_kwargs={"dropout": 0.1}).policy
         assert len(policy.critic.q_networks) == n_critics
         for part in (policy.actor, policy.critic, policy.actor_target, policy.critic_target):
             assert isinstance(part.features_extractor, SASRecExtractor)
@@ -42,7 +41,7 @@ def test_actor_and_critics_have_the_encoder_of_the_others(toy_world: Bundle) -> 
 
 def test_replay_of_the_packaged_catalog_stays_below_100_mb() -> None:
     env = make_vec_env(ENV, 32, bundle=PACKAGED / "ml1m", action_mode="hyper")
-    buffer = make_ddpg(env).replay_buffer
+    buffer = METHODS["ddpg"].make(env, 0).replay_buffer  # type: ignore[attr-defined]
     assert isinstance(buffer, DictReplayBuffer)
     assert buffer.buffer_size * buffer.n_envs == 100_000
     columns = [*buffer.observations.values(), *buffer.next_observations.values(), buffer.actions, buffer.rewards]
@@ -52,14 +51,13 @@ def test_replay_of_the_packaged_catalog_stays_below_100_mb() -> None:
 
 def test_noise_can_be_a_number(toy_world: Bundle) -> None:
     """One draw for each user, and none for 0: the action is then the actor's own."""
-    env = make_vec_env(ENV, 6, seed=0, bundle=toy_world, action_mode="hyper")
-    model = make_ddpg(env, action_noise=0.2, learning_starts=0, policy_kwargs=dict(SMALL))
+    model = make("ddpg", toy_world, 6, action_noise=0.2, learning_starts=0)
     model._setup_learn(1)
     assert model._last_obs is not None
     own = model.predict(model._last_obs)[0]
     actions = model._sample_action(0, model.action_noise, 6)[0]
     assert len({tuple(row) for row in (actions - own).round(6)}) == 6
-    model = make_ddpg(env, action_noise=0.0, learning_starts=0, policy_kwargs=dict(SMALL))
+    model = make("ddpg", toy_world, 6, action_noise=0.0, learning_starts=0)
     model._setup_learn(1)
     actions, stored = model._sample_action(0, model.action_noise, 6)
     torch.testing.assert_close(torch.as_tensor(actions), torch.as_tensor(model.predict(model._last_obs)[0]))
@@ -68,4 +66,4 @@ def test_noise_can_be_a_number(toy_world: Bundle) -> None:
 
 def test_bad_input(toy_world: Bundle) -> None:
     with pytest.raises(HsrlError, match='expected an hsrl_gym environment with action_mode="hyper"'):
-        make_ddpg(make_vec_env(ENV, 2, bundle=toy_world, action_mode="item"))
+        METHODS["ddpg"].make(make_vec_env(ENV, 2, bundle=toy_world, action_mode="item"), 0)

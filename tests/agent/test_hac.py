@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_every_algorithm import learnt, make
-from test_hsrl import mean_reward
-from test_pgra import batch, reached, set_linear
+from agents import learnt, make, mean_reward, reached, set_linear, two_transitions
 from torch.nn import functional
 from toy import OPTIMUM
 
 from hsrl_agent.baselines import HAC, HACPolicy
-from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, warm_start
+from hsrl_agent.pretraining import CRITIC_WARMUP_RATE, LoggedSlates
 from hsrl_gym.bundle.folder import Bundle
 
 FAR = [-9.0, -9.0]
@@ -48,24 +46,24 @@ def test_critic_learns_from_what_was_shown(by_hand: HAC) -> None:
     The target would show {1, 2} next: h' = (2, 2), Q' = 1 + 1 + 2 + 2 = 6, so the first is worth 0.45 + 0.9 * 6. The
     second user left.
     """
-    losses = by_hand.losses(batch())
+    losses = by_hand.losses(two_transitions())
     assert losses.critic.item() == pytest.approx(((8.5 - 5.85) ** 2 + (7.0 - 1.7) ** 2) / 2, rel=1e-5)
     assert losses.value.item() == pytest.approx(7.75)
 
 
 def test_actor_climbs_its_own_hyper_action(by_hand: HAC) -> None:
     """Q(s, Z) = 1 + 3 = 4 and 2 + 4 = 6."""
-    assert by_hand.losses(batch()).actor.item() == pytest.approx(-5.0)
+    assert by_hand.losses(two_transitions()).actor.item() == pytest.approx(-5.0)
 
 
 def test_alignment_is_the_distance_to_the_own_slate(by_hand: HAC) -> None:
     """Z = (1, 0) shows 3 and 1, h = (1.5, 0), off by (0.5, 0); Z = (0, 1) shows 4 and 2, h = (0, 2), off by (0, 1)."""
-    assert by_hand.losses(batch()).alignment.item() == pytest.approx((0.5**2 + 1.0**2) / 4)
+    assert by_hand.losses(two_transitions()).alignment.item() == pytest.approx((0.5**2 + 1.0**2) / 4)
 
 
 def test_supervision_is_the_cross_entropy_of_clicks(by_hand: HAC) -> None:
     """Scores of what was shown are 1, 0 and 1, 0; clicked was the first of each slate."""
-    sample = batch()._replace(clicks=torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    sample = two_transitions()._replace(clicks=torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     expected = (2 * math.log1p(math.exp(-1)) + 2 * math.log(2)) / 4
     assert by_hand.losses(sample).supervision.item() == pytest.approx(expected, rel=1e-5)
 
@@ -127,7 +125,7 @@ def test_exploring_draws_slates_and_greed_does_not(toy_world: Bundle) -> None:
     torch.testing.assert_close(shares, odds, atol=0.025, rtol=0.0)
     assert len(policy._predict(observation, deterministic=True).unique(dim=0)) == 1
     assert points.std(0).max() < 1e-5
-    policy.draw_sharpness = 3.0
+    policy.sampling_inverse_temperature = 3.0
     with torch.no_grad():
         actions, points = policy.explore(observation)
         odds = functional.softmax(3.0 * policy.network.scores(points)[0], dim=0)
@@ -137,35 +135,35 @@ def test_exploring_draws_slates_and_greed_does_not(toy_world: Bundle) -> None:
         torch.testing.assert_close(policy.explore(observation)[1].std(0), torch.full((32,), 0.3), atol=0.02, rtol=0.0)
 
 
-def test_a_warm_start_knows_the_toy_world(toy_world: Bundle) -> None:
+def test_a_pretrained_agent_knows_the_toy_world(toy_world: Bundle) -> None:
     """From the log alone: which items are clicked. The critic is as it was, the target is the network."""
-    model = make("hac-log", toy_world)
+    model = make("hac-pretrained", toy_world)
     critic = [weight.clone() for weight in model.policy.critic.parameters()]
-    warm_start(model.policy, toy_world.users["train"], model.cloning, 60, 0)
+    model.pretrain(epochs=60)
     assert mean_reward(model, toy_world, "item") > 0.95 * OPTIMUM
     assert all(map(torch.equal, model.policy.critic.parameters(), critic))
     for weight, target in zip(model.policy.network.parameters(), model.policy.target_network.parameters(), strict=True):
         torch.testing.assert_close(weight.detach(), target)
 
 
-def test_a_warm_start_minimises_supervision_and_alignment(by_hand: HAC) -> None:
+def test_pretraining_minimises_supervision_and_alignment(by_hand: HAC) -> None:
     """Those of the two states and slates above."""
     by_hand.supervision_weight, by_hand.alignment_weight = 3.0, 5.0
-    slates, clicks = batch().slates, torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    slates, clicks = two_transitions().slates, torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     rows = LoggedSlates(torch.zeros(2, 2), torch.zeros(2, 5).long(), slates, clicks)
     supervision = (2 * math.log1p(math.exp(-1)) + 2 * math.log(2)) / 4
     alignment = (0.5**2 + 1.0**2) / 4
-    assert by_hand.cloning(rows).item() == pytest.approx(3 * supervision + 5 * alignment, rel=1e-5)
+    assert by_hand.pretraining_loss(rows).item() == pytest.approx(3 * supervision + 5 * alignment, rel=1e-5)
 
 
-def test_the_critic_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> None:
+def test_only_the_critic_learns_during_warmup(toy_world: Bundle) -> None:
     """Two updates that move the critic and nothing else, towards what the losses call right; a third moves all."""
     rates = {"learning_rate": 1e-5, "critic_weight": 2.0}
-    model = learnt("hac-log", toy_world, 5, warm_start=1, critic_first=1_000, **rates)
+    model = learnt("hac-pretrained", toy_world, 5, pretrain_epochs=1, critic_warmup_steps=1_000, **rates)
     sample = model.replay_buffer.sample(64)
     torch.testing.assert_close(model.objective(sample), 2.0 * model.losses(sample).critic)
-    assert model.policy.optimizer.param_groups[0]["lr"] == CATCHING_UP_RATE
-    model.critic_first = model._n_updates + 2
+    assert model.policy.optimizer.param_groups[0]["lr"] == CRITIC_WARMUP_RATE
+    model.critic_warmup_steps = model._n_updates + 2
     moved_by_update = []
     for _ in range(3):
         before = {name: weight.clone() for name, weight in model.policy.network.named_parameters()}
@@ -175,13 +173,13 @@ def test_the_critic_catches_up_alone_after_a_warm_start(toy_world: Bundle) -> No
     assert moved_by_update[:2] == [{"critic"}, {"critic"}]
     assert moved_by_update[2] == {"encoder", "actor", "kernel_map", "kernel_free", "critic"}
     assert model.policy.optimizer.param_groups[0]["lr"] == 1e-5
-    assert not learnt("hac", toy_world).catches_up()
+    assert not learnt("hac", toy_world).in_critic_warmup()
 
 
 def test_the_draw_is_saved(toy_world: Bundle, tmp_path: Path) -> None:
-    model = learnt("hac-log", toy_world, exploration_noise=0.3)
+    model = learnt("hac-pretrained", toy_world, exploration_noise=0.3)
     model.save(tmp_path / "agent")
     model.policy.save(tmp_path / "policy")
     for policy in (HAC.load(tmp_path / "agent").policy, HACPolicy.load(tmp_path / "policy")):
-        assert (policy.draw_sharpness, policy.exploration_noise) == (3.0, 0.3)
-    assert make("hac", toy_world).policy.draw_sharpness == 1.0
+        assert (policy.sampling_inverse_temperature, policy.exploration_noise) == (3.0, 0.3)
+    assert make("hac", toy_world).policy.sampling_inverse_temperature == 1.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import toy
-from test_hsrl import ENV, SMALL, make
+from agents import ENV, SMALL, make_hsrl
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_gym.bundle.folder import Bundle
@@ -27,7 +27,7 @@ class MoreItems(toy.ToyUser):
 def test_scores_and_actions_by_hand(toy_world: Bundle) -> None:
     """A token an item: the score of item i is c . (M x_i + free_i) + b_i, the actions are SIDs as before."""
     bundle = replace(toy_world, codebook=toy_world.codebook.without_items([3]))
-    policy = make(bundle, num_envs=4, semantic_ids=False).policy
+    policy = make_hsrl(bundle, num_envs=4, network={"semantic_ids": False}).policy
     assert policy.network.residual is None  # which would be the same thing twice
     head = policy.network.policy.heads[0]
     torch.nn.init.normal_(head.free)
@@ -48,12 +48,12 @@ def test_scores_and_actions_by_hand(toy_world: Bundle) -> None:
 def test_goes_on_with_more_items(toy_world: Bundle) -> None:
     """What was learned of the items of before stays; the free part of the new one is 0."""
     roomy = replace(toy_world, codebook=fit_codebook(toy_world.codebook.features, n_levels=2, vocabulary=5))
-    old = make(roomy, num_envs=4, semantic_ids=False).learn(8)
+    old = make_hsrl(roomy, num_envs=4, network={"semantic_ids": False}).learn(8)
     features = np.ones((1, 3), np.float32)
     more = replace(roomy, codebook=roomy.codebook.with_items(features), item_labels=(*roomy.item_labels, "new"))
     env = make_vec_env(ENV, 4, bundle=replace(more, simulators=dict.fromkeys(("train", "eval"), MoreItems())))
-    new = HSRL("HSRLPolicy", env, seed=1, device="cpu", policy_kwargs=SMALL, semantic_ids=False)
-    new.take_over(old)
+    new = HSRL("HSRLPolicy", env, seed=1, device="cpu", policy_kwargs={**SMALL, "semantic_ids": False})
+    new.transfer_from(old)
     observation = {"profile": torch.rand(5, 2), "history": torch.zeros(5, 5).long()}
     scores = [model.policy.network.policy.heads[0](torch.ones(1, 16)) for model in (old, new)]
     torch.testing.assert_close(scores[1][:, :12], scores[0])
@@ -64,4 +64,4 @@ def test_goes_on_with_more_items(toy_world: Bundle) -> None:
 def test_needs_a_sid_for_each_item(toy_world: Bundle) -> None:
     shared = fit_codebook(toy_world.codebook.features, n_levels=1, vocabulary=4)
     with pytest.raises(HsrlError, match="got 12 items on 4 SIDs without semantic_ids, expected a SID for each item"):
-        make(replace(toy_world, codebook=shared), num_envs=4, semantic_ids=False)
+        make_hsrl(replace(toy_world, codebook=shared), num_envs=4, network={"semantic_ids": False})

@@ -5,9 +5,19 @@ import math
 import pytest
 import torch
 from plain import small_encoder
+from torch import Tensor
 from torch.nn import functional
 
+from hsrl_agent.encoder import SASRec
 from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, ItemNetwork, MultiLevelCritic
+
+
+def small_network(
+    encoder: SASRec, codes: Tensor, vocabulary: tuple[int, ...], item_residual: bool = False
+) -> HSRLNetwork:
+    """Return a network of width 8."""
+    policy, critic = HierarchicalPolicyNetwork(8, vocabulary), MultiLevelCritic(8, len(vocabulary), hidden=(4,))
+    return HSRLNetwork(encoder, policy, critic, codes, item_residual)
 
 
 def test_policy_by_hand() -> None:
@@ -63,9 +73,9 @@ def test_tied_heads_start_near_uniform_and_score_near_items_alike() -> None:
     assert near.abs().mean() < 0.05 * far.abs().mean()
 
 
-def test_a_critic_that_sees_patience() -> None:
+def test_a_critic_that_privileged_critic() -> None:
     """f(c, log(1 + patience)) = 2 c + 3 log(1 + patience) + 1 at every level; gone is gone, whatever is below zero."""
-    net = MultiLevelCritic(1, 1, hidden=(), sees_patience=True)
+    net = MultiLevelCritic(1, 1, hidden=(), privileged=True)
     with torch.no_grad():
         net.value[0].weight.copy_(torch.tensor([[2.0, 3.0]]))
         net.value[0].bias.fill_(1.0)
@@ -100,7 +110,7 @@ def test_level_weights_are_trained_unless_there_is_one_level() -> None:
 
 def test_item_scores_add_the_log_probabilities_of_the_tokens() -> None:
     codes = torch.tensor([[-1, -1], [0, 1], [1, 0], [-1, -1], [1, 1]])
-    net = HSRLNetwork(small_encoder(4), codes, (2, 2), width=8)
+    net = small_network(small_encoder(4), codes, (2, 2))
     plan = net(torch.randn(3, 2), torch.tensor([[0, 0, 0, 1, 2]] * 3))
     scores = net.item_scores(plan)
     first, second = plan.log_probs
@@ -130,7 +140,7 @@ def test_the_item_residual_by_hand() -> None:
     """Zero at first; then <c_L, W f_i> + <w, f_i> on top of the tokens, f_i the free vector of the encoder."""
     encoder = small_encoder()
     codes = torch.tensor([[-1, -1], [0, 0], [0, 1], [1, 0], [1, 1], [0, 2], [-1, -1]])
-    network = HSRLNetwork(encoder, codes, (2, 3), width=8, critic_hidden=(4,), item_residual=True)
+    network = small_network(encoder, codes, (2, 3), item_residual=True)
     plan = network(torch.randn(2, 2), torch.tensor([[0, 0, 1, 2, 3], [0, 0, 0, 0, 0]]))
     residual, network.residual = network.residual, None
     tokens_alone = network.item_scores(plan)

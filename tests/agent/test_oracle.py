@@ -8,11 +8,11 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from test_hsrl import ENV, mean_reward
+from agents import ENV, mean_reward
 from toy import OPTIMUM, ToyUser
 
 from hsrl_agent import make_vec_env
-from hsrl_agent.baselines import Oracle, oracle
+from hsrl_agent.baselines import GreedyOracle, oracle
 from hsrl_agent.vec_env import slate_vector_env
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
@@ -26,7 +26,7 @@ def test_reaches_the_optimum_of_the_toy_world(toy_world: Bundle) -> None:
             return -super().forward(profile, history, slate)
 
     bundle = replace(toy_world, simulators={"train": Bored(), "eval": ToyUser()})  # type: ignore[dict-item]
-    agent = Oracle(make_vec_env(ENV, 4, bundle=bundle, action_mode="item")).learn(0)
+    agent = GreedyOracle(make_vec_env(ENV, 4, bundle=bundle, action_mode="item")).learn(0)
     assert mean_reward(agent, bundle, "item") == pytest.approx(OPTIMUM, abs=0.02)
 
 
@@ -37,24 +37,24 @@ def test_shows_the_likeliest_live_items(n_pairs: int, tiny_bundle: Bundle, monke
     env = make_vec_env(ENV, 9, seed=0, bundle=bundle, simulator="eval", action_mode="item")
     observation = env.reset()
     for _ in range(3):  # histories of several lengths
-        observation, *_ = env.step(Oracle(env).predict(observation)[0])
+        observation, *_ = env.step(GreedyOracle(env).predict(observation)[0])
     assert isinstance(observation, dict)
     profile, history = torch.as_tensor(observation["profile"]), torch.as_tensor(observation["history"]).long()
     items = torch.arange(4, bundle.n_items + 1)
     with torch.no_grad():
         logits = bundle.simulators["eval"](profile, history, items.expand(9, -1))
     best = items[logits.argsort(dim=1, descending=True)[:, : bundle.slate_size]].numpy()
-    np.testing.assert_array_equal(Oracle(env).predict(observation)[0] + 1, best)
+    np.testing.assert_array_equal(GreedyOracle(env).predict(observation)[0] + 1, best)
 
 
 def test_asks_the_users_who_play(tiny_bundle: Bundle) -> None:
     """Whoever they are: here the `train` user, of which the agent itself knows nothing."""
-    agent = Oracle(make_vec_env(ENV, 4, bundle=tiny_bundle, action_mode="item"))
+    agent = GreedyOracle(make_vec_env(ENV, 4, bundle=tiny_bundle, action_mode="item"))
     arguments = {"bundle": tiny_bundle, "simulator": "train", "action_mode": "item"}
     envs = slate_vector_env(gymnasium.make_vec(ENV, num_envs=6, vectorization_mode="vector_entry_point", **arguments))
     observation, _ = envs.reset(seed=3)
     for _ in range(4):  # some users are replaced
-        slates, _ = agent.asking(envs).predict(observation)
+        slates, _ = agent.bind(envs).predict(observation)
         profile, history = torch.as_tensor(observation["profile"]), torch.as_tensor(observation["history"]).long()
         with torch.no_grad():
             everything = torch.arange(1, tiny_bundle.n_items + 1).expand(6, -1)
@@ -66,4 +66,4 @@ def test_asks_the_users_who_play(tiny_bundle: Bundle) -> None:
 
 def test_bad_input(toy_world: Bundle) -> None:
     with pytest.raises(HsrlError, match='expected an hsrl_gym environment with action_mode="item"'):
-        Oracle(make_vec_env(ENV, 2, bundle=toy_world))
+        GreedyOracle(make_vec_env(ENV, 2, bundle=toy_world))

@@ -3,50 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
-from test_every_algorithm import learnt, make
-from torch import Tensor, nn
+from agents import learnt, make, reached, set_linear, two_transitions
+from torch import nn
 
 from hsrl_agent.baselines import PGRA
-from hsrl_agent.buffers import SlateSamples
 from hsrl_gym.bundle.folder import Bundle
-
-
-def batch(latents: Tensor | None = None) -> SlateSamples:
-    """Two transitions: the first user stays, the second left."""
-    observation = {"profile": torch.zeros(2, 2), "history": torch.zeros(2, 5)}
-    return SlateSamples(
-        observation,
-        observation,
-        slates=torch.tensor([[1, 4], [2, 3]]),
-        clicks=torch.tensor([[1.0, 0.0], [0.0, 0.0]]),
-        rewards=torch.tensor([0.45, 1.7]),
-        terminated=torch.tensor([0.0, 1.0]),
-        patience=torch.tensor([20.0, 3.0]),
-        next_patience=torch.tensor([15.0, -2.0]),
-        latents=latents,
-    )
-
-
-def set_linear(layer: nn.Linear, weight: Tensor) -> nn.Linear:
-    """Return the layer as x -> weight x."""
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.zero_()
-    return layer
-
-
-def reached(model: Any, term: str) -> set[str]:
-    """Return the parts of the network that a term of the loss has a gradient for."""
-    network = model.policy.network
-    model.policy.optimizer.zero_grad(set_to_none=True)
-    getattr(model.losses(model.replay_buffer.sample(32)), term).backward()
-    assert all(weight.grad is None for weight in model.policy.target_network.parameters())
-    moved = {name for name, weight in network.named_parameters() if weight.grad is not None and weight.grad.any()}
-    return {name.split(".")[0] for name in moved}
 
 
 @pytest.fixture
@@ -77,7 +41,7 @@ E_DRAWN = torch.tensor([[1.5, 0.0], [0.0, 2.0]])
 
 def test_critic_is_the_td_error(by_hand: PGRA) -> None:
     """V = 1 and 2; targets 0.45 + 0.9 * 7 = 6.75 and, for who left, 1.7."""
-    losses = by_hand.losses(batch(E_DRAWN))
+    losses = by_hand.losses(two_transitions(latents=E_DRAWN))
     assert losses.critic.item() == pytest.approx((5.75**2 + 0.3**2) / 2, rel=1e-5)
     assert losses.advantage.item() == pytest.approx((5.75 - 0.3) / 2, rel=1e-5)
 
@@ -90,7 +54,7 @@ def test_policy_gradient_is_of_the_internal_policy(by_hand: PGRA) -> None:
     constant = -2 * math.log(0.5) - math.log(2 * math.pi)
     first, second = constant - 0.5, constant - 2.0
     expected = -(1.0 * first - 0.3 * second) / 2
-    assert by_hand.losses(batch(E_DRAWN)).policy_gradient.item() == pytest.approx(expected, rel=1e-5)
+    assert by_hand.losses(two_transitions(latents=E_DRAWN)).policy_gradient.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_inverse_dynamics_is_the_cross_entropy_of_the_slate(by_hand: PGRA) -> None:
@@ -98,7 +62,7 @@ def test_inverse_dynamics_is_the_cross_entropy_of_the_slate(by_hand: PGRA) -> No
     first = torch.tensor([3.0, 2.0, 6.0, 6.0]).log_softmax(0)
     second = torch.tensor([0.0, 1.0, 0.0, 3.0]).log_softmax(0)
     expected = -(first[0] + first[3] + second[1] + second[2]).item() / 4
-    assert by_hand.losses(batch(E_DRAWN)).inverse.item() == pytest.approx(expected, rel=1e-5)
+    assert by_hand.losses(two_transitions(latents=E_DRAWN)).inverse.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_objective_weighs_its_terms(toy_world: Bundle) -> None:

@@ -93,7 +93,7 @@ def test_retired_items_are_not_shown(toy_world: Bundle) -> None:
 
 def test_a_policy_saved_alone_comes_back_as_it_was(toy_world: Bundle, tmp_path: Path) -> None:
     env = make_vec_env("HSRL-ML1M-v0", 3, seed=0, bundle=toy_world)
-    settings: dict[str, Any] = {"width": 16, "n_heads": 2, "likelihood": "normalised", "hierarchical": False}
+    settings: dict[str, Any] = {"width": 16, "n_heads": 2, "likelihood": "independent", "hierarchical": False}
     policy = HSRLPolicy(env.observation_space, env.action_space, lambda _: 1e-3, **settings)
     policy.save(str(tmp_path / "policy"))
     loaded = HSRLPolicy.load(str(tmp_path / "policy"), device="cpu")
@@ -131,7 +131,7 @@ def test_the_target_follows_weights_that_were_replaced(toy_world: Bundle) -> Non
     with torch.no_grad():
         for weight in policy.network.parameters():
             weight.add_(2.0)
-    policy.follow(0.5)
+    policy.polyak_update(0.5)
     for target, before in zip(policy.target_network.parameters(), expected, strict=True):
         torch.testing.assert_close(target.detach(), before.detach() + 1.0)
 
@@ -146,7 +146,7 @@ def test_what_was_learned_holds_in_another_catalog(
     torch.manual_seed(1)
     env = make_vec_env("HSRL-ML1M-v0", 6, seed=0, bundle=toy_world, action_mode=mode)
     policy = policy_class(env.observation_space, env.action_space, lambda _: 1e-3)
-    policy.take_over(learned)
+    policy.transfer_from(learned)
     for network in (policy.network, *([policy.target_network] if policy.keeps_target else [])):
         for (name, weight), known in zip(network.named_parameters(), learned.network.parameters(), strict=True):
             torch.testing.assert_close(weight, known, msg=name)
@@ -165,7 +165,7 @@ def test_items_behind_the_last_id_have_no_part_of_their_own_yet(toy_world: Bundl
     env = make_vec_env("HSRL-ML1M-v0", 6, bundle=toy_world, action_mode="item")
     actions = SlateSpace(np.full(2, len(larger.codes) - 1), larger, slate_size=2)
     policy = ItemPolicy(env.observation_space, actions, lambda _: 1e-3)
-    policy.take_over(learned)
+    policy.transfer_from(learned)
     free = policy.network.encoder.item_free.weight
     assert torch.equal(free[:-1], learned.network.encoder.item_free.weight)  # type: ignore[union-attr]
     assert (free[-1] == 0).all()

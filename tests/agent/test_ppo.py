@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from agents import ENV, SMALL, make
 from stable_baselines3 import A2C, PPO
-from test_hsrl import ENV, SMALL
 
 from hsrl_agent import make_vec_env
-from hsrl_agent.baselines import make_ppo
 from hsrl_gym.bundle.folder import Bundle
 
 
@@ -31,9 +30,7 @@ def test_moves_every_part_of_the_policy_by_its_name(algorithm: Any, toy_world: B
 
 def test_likelihood_entropy_and_value_are_those_of_hpn_and_mlc(toy_world: Bundle) -> None:
     """Item by item from the token distributions (eq. 14, 22), and level by level from the values (eq. 17)."""
-    model = make_ppo(
-        make_vec_env(ENV, 4, seed=0, bundle=toy_world), policy_kwargs=SMALL | {"item_residual": False}
-    ).learn(4 * 16)
+    model = make("ppo", toy_world, 4, policy_kwargs=SMALL | {"item_residual": False}).learn(4 * 16)
     policy = model.policy
     observation, _ = policy.obs_to_tensor(model.env.reset())  # type: ignore[union-attr]
     with torch.no_grad():

@@ -25,7 +25,9 @@ def learn(bundle: Bundle, plain: bool, monkeypatch: pytest.MonkeyPatch) -> HSRL:
             patch.setattr(SASRec, "forward", plain_encoder)
             core = slate_vector_env(env.venv.envs).sessions.core  # type: ignore[attr-defined]
             core.respond = by_profile(partial(plain_logits, bundle.simulators["train"]), core.profiles)
-        return HSRL("HSRLPolicy", env, learning_rate=1e-3, seed=0, device="cpu", warm_start=0).learn(N_ENVS * N_STEPS)
+        return HSRL("HSRLPolicy", env, learning_rate=1e-3, seed=0, device="cpu", pretrain_epochs=0).learn(
+            N_ENVS * N_STEPS
+        )
 
 
 def test_the_same_seed_learns_the_same(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

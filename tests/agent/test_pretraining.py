@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import toy
-from test_hsrl import make, mean_reward
+from agents import make, make_hsrl, mean_reward
 from torch import Tensor, nn
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.from_log import CATCHING_UP_RATE, LoggedSlates, click_loss, cloning_loss, fit, warm_start
 from hsrl_agent.methods import METHODS
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_agent.pretraining import CRITIC_WARMUP_RATE, LoggedSlates, click_loss, cloning_loss, fit
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.errors import HsrlError
 
 OPTIMUM = 0.98 * 1.1 - 0.1
 
@@ -50,7 +51,7 @@ def test_items_that_were_retired_since_count_for_nothing() -> None:
 
 def test_cloning_loss_by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores of 1 to 4 in the shown items 1 to 4, on average 2.5 with what is not shown; values are 0.5 and -1."""
-    policy = make(toy_world).policy
+    policy = make_hsrl(toy_world).policy
     scores = torch.full((2, toy.N_ITEMS), 2.5)
     scores[:, :4] = torch.tensor([1.0, 2.0, 3.0, 4.0])
     scores[:, -1] = -torch.inf  # an item that is not live counts for nothing
@@ -59,11 +60,11 @@ def test_cloning_loss_by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch
     log = LoggedSlates(
         torch.zeros(2, 2), torch.zeros(2, 5).long(), torch.tensor([[1, 4], [2, 3]]), torch.tensor([[0.0, 1.0], [0, 0]])
     )
-    for sharpness in (1.0, 2.0):
-        misses = [-1.5 / sharpness + 0.5, -0.5 / sharpness - 1.0, 0.5 / sharpness - 1.0]
+    for inverse_temperature in (1.0, 2.0):
+        misses = [-1.5 / inverse_temperature + 0.5, -0.5 / inverse_temperature - 1.0, 0.5 / inverse_temperature - 1.0]
         expected = sum(math.log1p(math.exp(logit)) for logit in misses)
-        expected += math.log1p(math.exp(-(1.5 / sharpness + 0.5)))  # the click
-        assert cloning_loss(policy, log, sharpness).item() == pytest.approx(expected / 4)
+        expected += math.log1p(math.exp(-(1.5 / inverse_temperature + 0.5)))  # the click
+        assert cloning_loss(policy, log, inverse_temperature).item() == pytest.approx(expected / 4)
 
 
 def test_the_latest_rows_only_say_when_to_stop() -> None:
@@ -101,11 +102,11 @@ def test_leaves_the_global_generator_alone() -> None:
     torch.testing.assert_close(torch.rand(2), expected)
 
 
-def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
+def test_a_pretrained_policy_knows_the_toy_world(toy_world: Bundle) -> None:
     """From the log alone: which items are clicked. The critic is as it was, the target is the network."""
-    model = make(toy_world, sharpness=1.0)
+    model = make_hsrl(toy_world, inverse_temperature=1.0)
     critic = copy.deepcopy(model.policy.critic.state_dict())
-    warm_start(model.policy, toy_world.users["train"], model.cloning, 60, 0)
+    model.pretrain(epochs=60)
     assert mean_reward(model, toy_world) > 0.95 * OPTIMUM
     for name, weight in model.policy.critic.state_dict().items():
         assert torch.equal(weight, critic[name])
@@ -113,61 +114,97 @@ def test_a_warm_policy_knows_the_toy_world(toy_world: Bundle) -> None:
         torch.testing.assert_close(weight.detach(), target)
 
 
-def test_learn_starts_from_the_log_once(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[UserPool, Callable[[LoggedSlates], Tensor], int, int]] = []
-    monkeypatch.setattr("hsrl_agent.from_log.warm_start", lambda policy, *arguments: calls.append(arguments))
-    model = make(toy_world, num_envs=4, seed=5, warm_start=7)
-    model.learn(8)
-    assert calls == [(toy_world.users["train"], model.cloning, 7, 5)]
-    rows = LoggedSlates.of(toy_world.users["train"], "cpu").rows(torch.arange(8))
-    torch.testing.assert_close(model.cloning(rows), cloning_loss(model.policy, rows, 3.0))
+def test_learn_pretrains_once(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the train pool, before the first step; not again when learning goes on, nor without an update so far."""
+    calls: list[tuple[int, int, int]] = []
+
+    def note(network: nn.Module, loss: object, log: LoggedSlates, max_epochs: int, seed: int) -> float:
+        np.testing.assert_array_equal(log.slate.numpy(), toy_world.users["train"].slate)
+        calls.append((len(log), max_epochs, seed))
+        return 0.5
+
+    monkeypatch.setattr("hsrl_agent.pretraining.fit", note)
+    model = make_hsrl(toy_world, num_envs=4, seed=5, pretrain_epochs=7).learn(8)
+    assert calls == [(400, 7, 5)]
     model.learn(8, reset_num_timesteps=False)
+    make_hsrl(toy_world, num_envs=4, pretrain_epochs=0).learn(8)
     assert len(calls) == 1
-    make(toy_world, num_envs=4, warm_start=0).learn(8)
-    assert len(calls) == 1
-    env = make_vec_env("HSRL-ML1M-v0", 4, bundle=toy_world, action_mode="item")
-    waiting = METHODS["hac-log"].make(env, 0, "cpu", {"learning_starts": 1_000})
-    waiting.learn(8)
-    waiting.learn(8, reset_num_timesteps=False)  # no update so far
+    waiting = make("hac-pretrained", toy_world, 4, learning_starts=1_000).learn(8)
+    waiting.learn(8, reset_num_timesteps=False)
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("name", ["hsrl", "a2c-log", "hac-log"])
-def test_who_takes_over_what_was_learned_does_not_start_from_the_log(name: str, toy_world: Bundle) -> None:
-    """Nor does the critic, which knows its policy, learn alone at first."""
+def test_pretrain_by_hand_takes_the_place_of_learns_own(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes any log and any number of passes, returns the held-out loss, and the critic warms up after it."""
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "hsrl_agent.pretraining.fit", lambda network, loss, log, epochs, seed: calls.append((len(log), epochs)) or 0.25
+    )
+    model = make_hsrl(toy_world, num_envs=4, pretrain_epochs=8, critic_warmup_steps=2)
+    pool = toy_world.users["train"]
+    log = replace(pool, **{name: getattr(pool, name)[:30] for name in ("profile", "history", "slate", "clicks")})
+    assert model.pretrain(log, epochs=3) == 0.25
+    model.learn(4)
+    assert calls == [(30, 3)]
+    assert model.in_critic_warmup()
+    model.learn(4 * 2, reset_num_timesteps=False)
+    assert not model.in_critic_warmup()
+    model.pretrain(log, epochs=1)
+    assert model.in_critic_warmup()  # counted from the last pretraining
+    with pytest.raises(HsrlError, match="got 0 epochs of pretraining, expected at least 1"):
+        model.pretrain(epochs=0)
+
+
+def test_a_long_pretraining_says_so_where_there_is_no_terminal(
+    toy_world: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_hsrl(toy_world, pretrain_epochs=1).pretrain()
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("hsrl_agent.pretraining._MANY_ROWS", 100)
+    make_hsrl(toy_world, pretrain_epochs=1, verbose=1).pretrain()
+    out, err = capsys.readouterr()
+    assert err == "pretraining HSRL on 400 logged slates, at most 1 epochs ..\n"
+    assert "held-out loss 0." in out
+
+
+@pytest.mark.parametrize("name", ["hsrl", "a2c-pretrained", "hac-pretrained"])
+def test_transfer_takes_the_place_of_pretraining(name: str, toy_world: Bundle) -> None:
+    """There is no critic warm-up either: the critic knows its policy."""
     method = METHODS[name]
-    settings = {"warm_start": 1, "critic_first": 2}
+    settings = {"pretrain_epochs": 1, "critic_warmup_steps": 2}
     old, new = (
         method.make(make_vec_env("HSRL-ML1M-v0", 4, bundle=toy_world, action_mode=method.action_mode), 0, "cpu", chosen)
         for chosen in (settings, {**settings, "learning_rate": 0.0})
     )
     old.learn(4 * 5)
-    new.take_over(old)
+    new.transfer_from(old)
     new.learn(4 * 3)
     for weight, known in zip(new.policy.network.parameters(), old.policy.network.parameters(), strict=True):
         assert torch.equal(weight, known)
 
 
-def test_catching_up_is_counted_in_vector_steps(toy_world: Bundle) -> None:
+def test_critic_warmup_is_counted_in_vector_steps(toy_world: Bundle) -> None:
     env = make_vec_env("HSRL-ML1M-v0", 4, bundle=toy_world, action_mode="item")
-    model = METHODS["a2c-log"].make(env, 0, "cpu", {"warm_start": 1, "critic_first": 7, "n_steps": 4})
+    model = METHODS["a2c-pretrained"].make(
+        env, 0, "cpu", {"pretrain_epochs": 1, "critic_warmup_steps": 7, "n_steps": 4}
+    )
     model.learn(4 * 4)
-    assert model.catches_up()
-    assert model.policy.optimizer.param_groups[0]["lr"] == CATCHING_UP_RATE
+    assert model.in_critic_warmup()
+    assert model.policy.optimizer.param_groups[0]["lr"] == CRITIC_WARMUP_RATE
     model.learn(4 * 4, reset_num_timesteps=False)
-    assert not model.catches_up()
+    assert not model.in_critic_warmup()
     assert model.learn(4 * 4, reset_num_timesteps=False).policy.optimizer.param_groups[0]["lr"] == 1e-3
 
 
 @pytest.mark.parametrize(("settings", "steps"), [({}, 1.0), ({"train_freq": 3}, 3.0), ({"gradient_steps": 2}, 0.5)])
-def test_so_it_is_with_replay(settings: dict[str, int], steps: float, toy_world: Bundle) -> None:
-    model = make(toy_world, num_envs=4, warm_start=1, critic_first=6, **settings)
-    assert model.steps_an_update() == steps
+def test_critic_warmup_with_replay(settings: dict[str, int], steps: float, toy_world: Bundle) -> None:
+    model = make_hsrl(toy_world, num_envs=4, pretrain_epochs=1, critic_warmup_steps=6, **settings)
+    assert model.steps_per_update() == steps
     model.learn(4 * 3)
-    assert model.catches_up()
+    assert model.in_critic_warmup()
     model.learn(4 * 3, reset_num_timesteps=False)
-    assert not model.catches_up()
-    assert make(toy_world, num_envs=4, gradient_steps=-1).steps_an_update() == 0.25
+    assert not model.in_critic_warmup()
+    assert make_hsrl(toy_world, num_envs=4, gradient_steps=-1).steps_per_update() == 0.25
 
 
 def test_columns(toy_world: Bundle) -> None:
