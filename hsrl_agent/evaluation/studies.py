@@ -1,4 +1,4 @@
-"""Table 3 and Figure 5: HSRL with one thing changed, read from configs/studies.yaml."""
+"""Table 3 and Figure 5 of the paper: HSRL with one thing changed, as `studies.yaml` declares it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from configuration import STUDIES_FILE, load_yaml, mapping
+import yaml
+
+from hsrl_agent.evaluation.plugins import resolve
+from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder, find_env
+from hsrl_agent.method import merged
 from hsrl_gym.bundle.build import CODEBOOKS, with_codebook
 from hsrl_gym.bundle.folder import load_bundle, read_manifest, save_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
-from plugins import check_settings
-from spec import bundle_digest, bundle_folder, find_env
 
 METHOD = "hsrl"
 STUDIES = ("table3", "figure5")
+STUDIES_FILE = Path(__file__).with_name("studies.yaml")
+_VARIANT_KEYS = ("settings", "codebook", "panel", "value")
 _CODEBOOK_KEYS = ("kind", "levels", "vocabulary")
 
 
@@ -24,25 +29,44 @@ class Variant:
     """HSRL with something changed.
 
     Attributes:
-        name: what tables call it; "" for HSRL as it is.
-        settings: keyword arguments beside those of the method.
-        codebook: kind, levels and vocabulary of the semantic IDs, as far as they differ from the bundle's.
+        name: in tables; "" for HSRL as it is.
+        settings: keyword arguments that win over those of the method.
+        codebook: kind, levels and vocabulary of the semantic IDs, where they differ from the bundle's.
+        panel, value: where a figure shows the variant; None in a table.
     """
 
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     codebook: Mapping[str, Any] = field(default_factory=dict)
+    panel: str | None = None
+    value: float | None = None
+
+    def of(self, spec: RunSpec, out: Path) -> RunSpec:
+        """Return the run of this variant.
+
+        Args:
+            spec: the run of HSRL as it is.
+            out: folder of the comparison. A bundle with other semantic IDs is made in its `bundles/`.
+        """
+        place = {} if self.panel is None else {"panel": self.panel, "value": self.value}
+        return replace(
+            spec,
+            settings=merged(spec.settings, self.settings),
+            bundle=bundle_of(self, spec.env, spec.bundle, out),
+            variant=self.name,
+            protocol_kwargs={**spec.protocol_kwargs, **place},
+        )
 
 
 @dataclass(frozen=True)
 class Study:
-    """An environment, and the variants that are compared in it, HSRL as it is first."""
+    """The environment of a study, and its variants. The first one is HSRL as it is."""
 
     env: str
     variants: tuple[Variant, ...]
 
     def only(self, names: Sequence[str]) -> Study:
-        """Return the study of HSRL as it is and the variants of these names.
+        """Return the study with HSRL as it is and the variants of these names.
 
         Raises:
             HsrlError: for a name that no variant has.
@@ -55,31 +79,31 @@ class Study:
 
 
 def read_study(name: str, path: Path = STUDIES_FILE) -> Study:
-    """Return a study of the file, checked.
+    """Return a study of the file.
 
     Raises:
-        HsrlError: for a study, a setting or a codebook that is not known.
+        HsrlError: for an unknown study, environment, setting or codebook.
     """
-    studies = mapping(path, load_yaml(path))
+    studies = _mapping(str(path), yaml.safe_load(path.read_text(encoding="utf-8")))
     if name not in studies:
         raise unknown_name("study", name, studies)
     where = f"{path}, {name}"
-    study = mapping(where, studies[name])
+    study = _mapping(where, studies[name])
     if set(study) != {"env", "variants"}:
         raise HsrlError(f"{where}: got {', '.join(study)}, expected env and variants.")
     find_env(study["env"])
-    variants = [_variant(f"{where}, {key}", key, value) for key, value in mapping(where, study["variants"]).items()]
+    variants = [_variant(f"{where}, {key}", key, value) for key, value in _mapping(where, study["variants"]).items()]
     return Study(study["env"], (Variant(), *variants))
 
 
 def bundle_of(variant: Variant, env: str, bundle: str | None, out: Path) -> str | None:
-    """Return the bundle that a variant runs on: the study's, or one with other semantic IDs, made if it is not there.
+    """Return the bundle folder of a variant; one with other semantic IDs is made unless it is there already.
 
     Args:
         variant: of a study.
         env: id of the environment.
-        bundle: folder that was asked for; None for the environment's own.
-        out: folder of the comparison; bundles stand in its `bundles/`.
+        bundle: folder of the study's bundle; None for the environment's own.
+        out: folder of the comparison.
     """
     if not variant.codebook:
         return bundle
@@ -98,12 +122,19 @@ def bundle_of(variant: Variant, env: str, bundle: str | None, out: Path) -> str 
     return str(folder)
 
 
+def _mapping(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise HsrlError(f"{where}: got {value!r}, expected names with values, {{}} for none.")
+    return value
+
+
 def _variant(where: str, name: str, value: Any) -> Variant:
-    changes = mapping(where, value)
-    settings, codebook = mapping(where, changes.get("settings", {})), mapping(where, changes.get("codebook", {}))
+    changes = _mapping(where, value)
+    settings, codebook = _mapping(where, changes.get("settings", {})), _mapping(where, changes.get("codebook", {}))
+    panel, number = changes.get("panel"), changes.get("value")
     for key in changes:
-        if key not in ("settings", "codebook"):
-            raise HsrlError(f"{where}: {unknown_name('key', key, ('settings', 'codebook'))}")
+        if key not in _VARIANT_KEYS:
+            raise HsrlError(f"{where}: {unknown_name('key', key, _VARIANT_KEYS)}")
     for key in codebook:
         if key not in _CODEBOOK_KEYS:
             raise HsrlError(f"{where}: {unknown_name('key', key, _CODEBOOK_KEYS)}")
@@ -113,5 +144,7 @@ def _variant(where: str, name: str, value: Any) -> Variant:
         size = codebook.get(key, 1)
         if type(size) is not int or size < 1:
             raise HsrlError(f"{where}: got {key} {size!r}, expected a whole number above 0.")
-    check_settings(METHOD, settings)
-    return Variant(name, settings, codebook)
+    if (panel is None) != (number is None) or not isinstance(number, int | float | None):
+        raise HsrlError(f"{where}: got panel {panel!r} and value {number!r}, expected a name with a number, or neither.")
+    resolve(METHOD, settings)  # refuses settings that HSRL does not take
+    return Variant(name, settings, codebook, panel, None if number is None else float(number))
