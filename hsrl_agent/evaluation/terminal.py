@@ -1,4 +1,4 @@
-"""What the commands of this folder share in a terminal: how they print, and how those that can be gone on with end."""
+"""How commands print, and how they end."""
 
 from __future__ import annotations
 

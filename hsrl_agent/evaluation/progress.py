@@ -1,4 +1,4 @@
-"""How the runs go, for people: bars in a terminal, a line an ended run in a log."""
+"""How the runs go, for people: bars in a terminal, one line per ended run in a log."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from spec import RunSpec
-from workers import Ended, summary_of
+from hsrl_agent.evaluation.pool import Ended
+from hsrl_agent.evaluation.result import RunResult
+from hsrl_agent.evaluation.spec import RunSpec
 
 
 class LineDisplay:
@@ -35,9 +36,9 @@ class LineDisplay:
     def ended(self, end: Ended) -> None:
         """See `Watcher.ended`."""
         self.n_ended += 1
-        text = summary_of(end.row) if end.row is not None else f"FAILED: {end.message}"
+        text = in_short(end.result) if end.result is not None else f"FAILED: {end.message}"
         line = f"[{self.n_ended}/{self.n_runs}] {end.spec.name}: {text}"
-        style = None if end.row is not None else "red"
+        style = None if end.result is not None else "red"
         self.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -104,6 +105,14 @@ class BarDisplay(LineDisplay):
             description=f"{self.n_ended} of {self.n_runs} runs",
             note=f"{clock(elapsed)}{left}",
         )
+
+
+def in_short(result: RunResult) -> str:
+    """Return a result in a few words."""
+    score, seconds = result.score, result.train_seconds + result.eval_seconds
+    speed = result.spec.steps / result.train_seconds if result.learns_online and result.train_seconds > 0 else None
+    pace = f", {speed:,.0f} user-steps/s" if speed else ""
+    return f"Total Reward {score.total_reward:.2f}, Depth {score.depth:.2f} ({seconds:.0f} s{pace})"
 
 
 def clock(seconds: float) -> str:

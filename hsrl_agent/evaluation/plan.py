@@ -1,0 +1,254 @@
+"""From the command line to a list of runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsrl_agent.evaluation import options
+from hsrl_agent.evaluation.plugins import METHODS, is_plugin, record_of, resolve, sorted_methods
+from hsrl_agent.evaluation.pool import n_cores
+from hsrl_agent.evaluation.settings import (
+    NO_SETTINGS,
+    Preset,
+    choose_settings,
+    preset_names,
+    read_preset,
+)
+from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.tasks import BUNDLE_ENV, Task, bundle_digest, bundle_folder, distinct, find_env, make_task
+from hsrl_agent.method import merged
+from hsrl_gym.bundle.folder import read_manifest
+from hsrl_gym.envs.rules import REWARDS
+from hsrl_gym.errors import HsrlError, unknown_name
+
+if TYPE_CHECKING:
+    from hsrl_agent.evaluation.studies import Variant
+
+RESULTS = Path("results")
+STUDIES = ("table3", "figure5")  # of HSRL, see studies.py
+STUDIED, STUDIED_IN = "hsrl", "HSRL-RL4RS-v0"  # by the studies and Figure 6
+_MANY_ITEMS = 10_000  # a catalog of this size doubles the work of a step, about
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call is to do.
+
+    Attributes:
+        specs: all runs of the table, finished or not, in the table's order.
+        what: "table2", "table3", "figure5", "figure6", or what else `report.write` knows.
+        out: folder of results and tables.
+        jobs: processes.
+        notes: what the user should know before it starts, a line each.
+    """
+
+    specs: tuple[RunSpec, ...]
+    what: str
+    out: Path
+    jobs: int
+    notes: tuple[str, ...] = ()
+
+    def seeds(self) -> dict[str, list[int]]:
+        """Return the seeds asked for by task."""
+        seeds: dict[str, list[int]] = {}
+        for spec in self.specs:
+            if spec.seed not in seeds.setdefault(spec.task, []):
+                seeds[spec.task].append(spec.seed)
+        return seeds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a comparison."""
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--table", choices=("2", "3"), help="2: all methods (the default); 3: HSRL with one part taken away at a time"
+    )
+    what.add_argument(
+        "--figure",
+        choices=("5", "6"),
+        help="5: HSRL with other settings and codebooks; 6: weights of its critic while it learns",
+    )
+    add("--preset", default="quick", metavar="NAME", help=f"numbers that no option names: {', '.join(preset_names())}")
+    add("--envs", type=options.names, metavar="ID,..", help="environments (those of the preset)")
+    add("--methods", type=options.names, metavar="NAME,..", help=f"of {', '.join(METHODS)} (those of the preset)")
+    add("--variants", type=options.names, metavar="NAME,..", help="of --table 3 or --figure 5, beside HSRL itself (all)")
+    add("--agent", action="append", default=[], metavar="MODULE:CLASS", help="one more method, anyone's; repeatable")
+    add("--seeds", type=options.whole_numbers, metavar="N,..", help="each one a run: 0,1,2 are three seeds, 3 is one")
+    add("--steps", type=options.whole_number, metavar="N", help="user-steps to learn from")
+    add("--episodes", type=options.whole_number, metavar="N", help="sessions that score a run")
+    add("--checkpoints", type=options.whole_number, metavar="N", help="points of the learning curve after the first")
+    add("--n-envs", type=options.whole_number, metavar="N", help="users at once while learning (32)")
+    add(
+        "--bundle",
+        action="append",
+        default=[],
+        type=options.bundle,
+        metavar="[ENV=]DIR",
+        help="users of your own; with ENV under the rules of that environment; repeatable",
+    )
+    add(
+        "--reward",
+        action="append",
+        default=[],
+        type=options.reward,
+        metavar="[ENV=]RULE",
+        help=f"{' or '.join(REWARDS)}; repeatable",
+    )
+    add(
+        "--settings",
+        metavar="NAME|FILE",
+        help=f"settings of the methods: a tuned file by name or path, or {NO_SETTINGS} for the code's defaults "
+        "(those tuned on the bundle, if any)",
+    )
+    add("--jobs", type=options.whole_number, metavar="N", help="processes (as many as there are cores)")
+    add("--device", default="cpu", type=options.device, help="cpu, cuda or cuda:N (cpu)")
+    add("--out", type=options.folder, metavar="DIR", help=f"folder of the results ({RESULTS}/table2, ..)")
+
+
+def make_plan(given: argparse.Namespace) -> Plan:
+    """Return the runs that the options ask for.
+
+    Raises:
+        HsrlError: for anything that cannot be run as it stands.
+    """
+    what = f"figure{given.figure}" if given.figure else f"table{given.table or 2}"
+    preset = read_preset(given.preset)
+    out = given.out or RESULTS / what
+    default_env, variants = _study(what, given)
+    tasks = make_tasks(given.envs, given.bundle, given.reward, (default_env,) if default_env else preset.envs)
+    methods, left_out = _methods(given, what, preset)
+    notes = [*_synthetic_notes(tasks), *left_out]
+    seeds = given.seeds or preset.seeds
+    specs: list[RunSpec] = []
+    for task in tasks:
+        settings = choose_settings(given.settings, bundle_digest(task.folder))
+        notes.append(f"{task.name}: settings: {settings.origin}.")
+        for method in methods:
+            for variant in variants:
+                changed: dict[str, Any] = settings.of(method)
+                bundle = task.bundle
+                if variant is not None:
+                    from hsrl_agent.evaluation.studies import bundle_of
+
+                    changed = merged(changed, variant.settings)
+                    bundle = bundle_of(variant, task.env, task.bundle, out)
+                resolve(method, changed)
+                specs += [
+                    RunSpec(
+                        task=task.name,
+                        env=task.env,
+                        method=method,
+                        seed=seed,
+                        steps=given.steps or preset.steps,
+                        bundle=bundle,
+                        n_envs=given.n_envs or preset.n_envs,
+                        n_eval_episodes=given.episodes or preset.episodes,
+                        n_checkpoints=given.checkpoints or preset.checkpoints,
+                        device=given.device,
+                        settings=changed,
+                        env_kwargs=task.env_kwargs,
+                        variant=variant.name if variant is not None else "",
+                    )
+                    for seed in seeds
+                ]
+    return Plan(tuple(specs), what, out, min(given.jobs or n_cores(), len(specs)), tuple(notes))
+
+
+def _study(what: str, given: argparse.Namespace) -> tuple[str | None, tuple[Variant | None, ...]]:
+    """Return the environment and the variants of a study, HSRL itself being the variant without a name."""
+    if what not in STUDIES:
+        if given.variants:
+            raise HsrlError(f"got --variants for {what}, which has none; ask for --table 3 or --figure 5.")
+        return (STUDIED_IN if what == "figure6" else None), (None,)
+    from hsrl_agent.evaluation.studies import read_study
+
+    study = read_study(what)
+    return study.env, study.only(given.variants).variants if given.variants else study.variants
+
+
+def make_tasks(
+    envs: Sequence[str] | None,
+    bundles: Sequence[options.Pair],
+    rewards: Sequence[options.Pair],
+    default_envs: Sequence[str],
+) -> list[Task]:
+    """Return the users that are played: those of environments, and those of bundles without an environment.
+
+    Args:
+        envs: that were named. None are those of ENV=DIR bundles if a bundle stands alone, else `default_envs`.
+        bundles, rewards: of an environment, or with None for no environment: a bundle of its own, a rule for all.
+        default_envs: those of the preset or the study.
+
+    Raises:
+        HsrlError: for a bundle or a rule of an environment that is not compared.
+    """
+    alone = [folder for env, folder in bundles if env is None]
+    if envs is None:
+        envs = [env for env, _ in bundles if env is not None] if alone else default_envs
+    for env in envs:
+        find_env(env)
+    known = [*envs, *([BUNDLE_ENV] if alone else [])]
+    folder_of, rule_of = _by_env("--bundle", bundles, envs), _by_env("--reward", rewards, known)
+    every = next((rule for env, rule in rewards if env is None), None)
+    tasks = [make_task(env, folder_of.get(env), rule_of.get(env, every)) for env in envs]
+    tasks += [make_task(BUNDLE_ENV, folder, rule_of.get(BUNDLE_ENV, every)) for folder in alone]
+    return distinct(tasks)
+
+
+def _by_env(option: str, pairs: Sequence[options.Pair], envs: Sequence[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for env, value in pairs:
+        if env is None:
+            continue
+        if env not in envs:
+            raise unknown_name(f"environment in {option}", env, envs)
+        if env in values:
+            raise HsrlError(f"got {option} twice for {env}, expected it once.")
+        values[env] = value
+    return values
+
+
+def _methods(given: argparse.Namespace, what: str, preset: Preset) -> tuple[list[str], list[str]]:
+    """Return the methods, and a note on those that the preset leaves out."""
+    if what != "table2":
+        if given.methods or given.agent:
+            raise HsrlError(f"got --methods or --agent for {what}, which is about HSRL alone; leave them out.")
+        return [STUDIED], []
+    own = preset.methods or tuple(METHODS)
+    left_out = [] if given.methods else [method for method in METHODS if method not in own]
+    note = f"The preset {given.preset} leaves out {', '.join(left_out)}; --methods can name them."
+    return checked_methods([*(given.methods or own), *given.agent]), [note] * bool(left_out)
+
+
+def checked_methods(methods: Sequence[str]) -> list[str]:
+    """Return methods in the order of the tables, each once; raise HsrlError for one that nobody knows."""
+    for method in methods:
+        if not is_plugin(method) and method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+    return sorted_methods(list(methods))
+
+
+def _synthetic_notes(tasks: Sequence[Task]) -> list[str]:
+    """Return what has to be said of environments whose own users are played."""
+    notes = []
+    for task in tasks:
+        source = read_manifest(task.folder)["source"]
+        if task.bundle is None:
+            made_up = " (synthetic data, no real user)" if "synthetic" in source.lower() else ""
+            learned = "are those of" if find_env(task.env).kwargs.get("simulator") == "true" else "were learned from"
+            notes.append(f"{task.name}: no --bundle was named, so its users {learned} {source}{made_up}.")
+    return notes
+
+
+def cost(spec: RunSpec) -> float:
+    """Return how long a run takes, in units of HSRL's user-steps on a small catalog; a guess, to order runs by."""
+    method = record_of(spec.method)
+    if not method.learns_online:
+        return method.cost
+    items = read_manifest(bundle_folder(spec.env, spec.bundle))["simulator"].get("n_items", 0)
+    return spec.steps * method.cost * (1.0 + items / _MANY_ITEMS)

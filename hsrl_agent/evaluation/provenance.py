@@ -1,0 +1,93 @@
+"""With what a run was made: versions, code, machine."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+import hsrl_agent
+import hsrl_gym
+
+_PACKAGES = ("torch", "stable-baselines3", "gymnasium", "numpy")
+_ONLY_DRAWS = "hsrl_agent/evaluation/report/"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "hsrl-gym": hsrl_gym.__version__, **installed}
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Return a hash of the code of hsrl_gym and hsrl_agent: 12 hex digits, the same on every machine.
+
+    Comments, docstrings and formatting do not count, nor do the modules that only draw results.
+    """
+    digest = hashlib.sha256()
+    for name, path in _sources():
+        if not name.startswith(_ONLY_DRAWS):
+            digest.update(f"{name}\0{bare_code(path.read_text(encoding='utf-8'))}\0".encode())
+    return digest.hexdigest()[:12]
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    for package in (hsrl_gym, hsrl_agent):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            yield path.relative_to(root.parent).as_posix(), path
+
+
+def bare_code(source: str) -> str:
+    """Return Python source without comments, docstrings and formatting."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+@lru_cache(maxsize=1)
+def git_commit(where: Path | None = None) -> str | None:
+    """Return the commit of the checkout that this code stands in, "-dirty" where files differ.
+
+    None for installed code: a checkout around a virtual environment says nothing about the code in it.
+    """
+    where = where or Path(__file__)
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        _git(where, "ls-files", "--error-unmatch", where.name)
+        return _git(where, *describe) or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(path: Path, *arguments: str) -> str:
+    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # so that it never stands in the way of another git
+    done = subprocess.run(
+        ["git", *arguments], cwd=path.parent, env=quiet, capture_output=True, text=True, timeout=20, check=True
+    )
+    return done.stdout.strip()
+
+
+@lru_cache(maxsize=4)
+def device_name(device: str) -> str:
+    """Return the name of the processor or the GPU that a run learns on."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
