@@ -14,8 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hsrl_agent.evaluation.arguments import Parser, names, seeds, whole, wholes
-from hsrl_agent.evaluation.compare import Plan, carry_out
+from hsrl_agent.evaluation.compare import compare
+from hsrl_agent.evaluation.options import Parser, folder, names, whole_number, whole_numbers
+from hsrl_agent.evaluation.plan import Plan
 from hsrl_agent.evaluation.plugins import resolve, sorted_methods
 from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.settings import choose_settings
@@ -35,22 +36,22 @@ WHAT = "catalog_size"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 if a run failed; 2, after one line, for a call that cannot be run; 130 if interrupted."""
-    return run_command("catalog_size.py", lambda: carry_out(make_plan(parser().parse_args(arguments))))
+    return run_command("catalog_size.py", lambda: compare(make_plan(parser().parse_args(arguments)), "catalog_size.py"))
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = Parser(prog="catalog_size.py", description="Learn and score in catalogs of several sizes.")
     add = made.add_argument
-    add("--items", type=wholes, default=SIZES, metavar="N,..", help=f"sizes ({','.join(map(str, SIZES))})")
+    add("--items", type=whole_numbers, default=SIZES, metavar="N,..", help=f"sizes ({','.join(map(str, SIZES))})")
     add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"({','.join(METHODS)})")
-    add("--seeds", type=seeds, default=(0, 1), metavar="N,..", help="(0,1)")
-    add("--steps", type=whole, default=9_600, metavar="N", help="user-steps to learn from (9600)")
-    add("--episodes", type=whole, default=500, metavar="N", help="sessions that score a run (500)")
-    add("--slates", type=whole, default=60_000, metavar="N", help="logged slates of each population (60000)")
+    add("--seeds", type=whole_numbers, default=(0, 1), metavar="N,..", help="(0,1)")
+    add("--steps", type=whole_number, default=9_600, metavar="N", help="user-steps to learn from (9600)")
+    add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
+    add("--slates", type=whole_number, default=60_000, metavar="N", help="logged slates of each population (60000)")
     add("--settings", default=SHAPE, metavar="NAME", help=f"of the methods: none, a name or a file ({SHAPE})")
-    add("--jobs", type=whole, default=n_cores(), metavar="N", help="processes (as many as there are cores)")
-    add("--out", type=Path, default=Path("results") / WHAT, help=f"folder (results/{WHAT})")
+    add("--jobs", type=whole_number, default=n_cores(), metavar="N", help="processes (as many as there are cores)")
+    add("--out", type=folder, default=Path("results") / WHAT, help=f"folder (results/{WHAT})")
     return made
 
 
@@ -68,7 +69,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     settings = choose_settings(options.settings, "")
     for method in options.methods:
         resolve(method, settings.of(method))
-    folders = {size: options.out / "bundles" / f"{size}x{options.slates}" for size in options.items}
+    folders: dict[int, Path] = {size: options.out / "bundles" / f"{size}x{options.slates}" for size in options.items}
     specs = tuple(
         RunSpec(
             f"{short(ENV)}, {size:,} items",
@@ -76,20 +77,20 @@ def make_plan(options: argparse.Namespace) -> Plan:
             method,
             seed,
             options.steps,
-            bundle=str(folder),
+            bundle=str(where),
             n_eval_episodes=options.episodes,
             n_checkpoints=1,
             settings=settings.of(method),
             protocol_kwargs={"n_items": size},
         )
-        for size, folder in folders.items()
+        for size, where in folders.items()
         for method in sorted_methods(options.methods)
         for seed in options.seeds
     )
-    for size, folder in folders.items():
-        if not (folder / "bundle.yaml").is_file():
-            save_bundle(build_bundle(SyntheticWorld(f"{SHAPE}-{size}").write_log(options.slates)), folder)
-    return Plan(specs, WHAT, options.out, options.jobs, (f"settings: {settings.origin}",))
+    for size, where in folders.items():
+        if not (where / "bundle.yaml").is_file():
+            save_bundle(build_bundle(SyntheticWorld(f"{SHAPE}-{size}").write_log(options.slates)), where)
+    return Plan(specs, WHAT, options.out, min(options.jobs, len(specs)), (f"settings: {settings.origin}.",))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
     python benchmarks/new_items.py --methods oracle,sl,a2c-pretrained,hac,hsrl --seeds 0,1
 
 A share of the items is not on sale while a method learns: it cannot be shown, nor cloned from the log. Nothing is known
-of how users respond to these items: their vectors and semantic IDs are what `Codebook.with_items` would guess from their
-features. Then they come on sale, their free vectors zero, and the same weights are scored with all items without further
-learning. Beside it stands the method that had all items, and the bundle's codebook, from the start. (New items stay in
-the histories that users come with, and the centroids of the tokens were fitted with them.)
+of how users respond to them: their vectors and semantic IDs are what `Codebook.with_items` would guess from features.
+Then they come on sale, their free vectors zero, and the same weights are scored with all items without more learning.
+Beside it stands the method that had all items, and the bundle's codebook, from the start. (New items stay in the
+histories that users come with, and the centroids of the tokens were fitted with them.)
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hsrl_agent.evaluation.arguments import Parser, names, percent, seeds, whole
-from hsrl_agent.evaluation.compare import Plan, carry_out
+from hsrl_agent.evaluation.compare import compare
 from hsrl_agent.evaluation.curve import Progress
+from hsrl_agent.evaluation.options import Parser, folder, names, whole_number, whole_numbers
+from hsrl_agent.evaluation.plan import Plan
 from hsrl_agent.evaluation.plugins import resolve, sorted_methods
 from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.result import RunResult
@@ -48,7 +49,7 @@ PROTOCOL = "new_items:learn_without_new_items"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 if a run failed; 2, after one line, for a call that cannot be run; 130 if interrupted."""
-    return run_command("new_items.py", lambda: carry_out(make_plan(parser().parse_args(arguments))))
+    return run_command("new_items.py", lambda: compare(make_plan(parser().parse_args(arguments)), "new_items.py"))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,15 +57,23 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(prog="new_items.py", description="Learn while some items are not on sale, then put them there.")
     add = made.add_argument
     add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"({','.join(METHODS)})")
-    add("--seeds", type=seeds, default=(0, 1), metavar="N,..", help="also of which items are new (0,1)")
-    add("--steps", type=whole, default=9_600, metavar="N", help="user-steps to learn from, each time (9600)")
-    add("--episodes", type=whole, default=500, metavar="N", help="sessions that score a run (500)")
+    add("--seeds", type=whole_numbers, default=(0, 1), metavar="N,..", help="also of which items are new (0,1)")
+    add("--steps", type=whole_number, default=9_600, metavar="N", help="user-steps to learn from, each time (9600)")
+    add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
     add("--percent-new", type=percent, default=50, metavar="N", help="of the items, 1 to 90 (50)")
     add("--bundle", metavar="DIR", help=f"users and catalog (those of {ENV})")
     add("--settings", metavar="NAME", help="of the methods: none, or a file (those tuned on the bundle, if any)")
-    add("--jobs", type=whole, default=n_cores(), metavar="N", help="processes (as many as there are cores)")
-    add("--out", type=Path, default=Path("results") / WHAT, help=f"folder (results/{WHAT})")
+    add("--jobs", type=whole_number, default=n_cores(), metavar="N", help="processes (as many as there are cores)")
+    add("--out", type=folder, default=Path("results") / WHAT, help=f"folder (results/{WHAT})")
     return made
+
+
+def percent(text: str) -> int:
+    """Return a whole number from 1 to 90."""
+    number = whole_number(text)
+    if number > 90:
+        raise argparse.ArgumentTypeError(f"got {text}, expected 1 to 90")
+    return number
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
@@ -95,7 +104,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
             )
             for seed in options.seeds
         ]
-    return Plan(tuple(specs), WHAT, options.out, options.jobs, (f"{task.name}: settings: {settings.origin}",))
+    return Plan(
+        tuple(specs), WHAT, options.out, min(options.jobs, len(specs)), (f"{task.name}: settings: {settings.origin}.",)
+    )
 
 
 def can_transfer(method: Method) -> bool:
@@ -126,7 +137,9 @@ def learn_without_new_items(spec: RunSpec, progress: Progress) -> RunResult:
     without = replace(book.deactivate(new), vectors=vectors)
     smaller, larger = (replace(bundle, codebook=each) for each in (without, without.activate(new)))
     learned, all_along = (learn(spec, method, progress, one, with_curve=False) for one in (smaller, bundle))
-    renewed = method.make(make_train_envs(spec, method.action_mode, bundle=larger), spec.train_seed, spec.device, spec.settings)
+    renewed = method.make(
+        make_train_envs(spec, method.action_mode, bundle=larger), spec.train_seed, spec.device, spec.settings
+    )
     transfer(renewed, learned.agent, new)
     before = time.perf_counter()
     after = score(spec, method, renewed, larger)
@@ -145,7 +158,8 @@ def transfer(agent: Agent, learned: Agent, new: NDArray[Any]) -> None:
 
     What an agent knows of an item apart from its vector starts at zero for the new ones.
     """
-    policy, other = (getattr(one, "policy", one) for one in (agent, learned))
+    policy: Any = getattr(agent, "policy", agent)
+    other: Any = getattr(learned, "policy", learned)
     if not hasattr(policy, "transfer_from"):
         return
     policy.transfer_from(other)

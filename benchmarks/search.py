@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hsrl_agent.evaluation.plugins import check_settings
+from hsrl_agent.evaluation.settings import load_yaml, mapping, refuse_unknown
 from hsrl_agent.method import Method
 from hsrl_agent.methods import METHODS
 from hsrl_gym.errors import HsrlError, unknown_name
@@ -34,7 +34,7 @@ class Choice:
         if isinstance(self.distribution, CategoricalDistribution):
             return value in self.distribution.choices
         assert isinstance(self.distribution, FloatDistribution | IntDistribution)
-        return _is_number(value) and self.distribution.low <= value <= self.distribution.high
+        return is_number(value) and self.distribution.low <= value <= self.distribution.high
 
     def text(self) -> str:
         """Return it in a few words."""
@@ -53,12 +53,7 @@ def read_search(path: Path = SEARCH_FILE) -> dict[str, Space]:
     Raises:
         HsrlError: for an unreadable file, an unknown method or keyword, or an empty range.
     """
-    try:
-        methods = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise HsrlError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).") from None
-    if not isinstance(methods, dict):
-        raise HsrlError(f"{path}: got {methods!r}, expected methods with their keywords.")
+    methods = mapping(path, load_yaml(path))
     spaces: dict[str, Space] = {}
     for name, keywords in methods.items():
         if name not in METHODS:
@@ -105,13 +100,14 @@ def _defaults(made: type) -> dict[str, Any]:
     """Return the defaults of a class's keywords; those of a child win over its parents'."""
     found: dict[str, Any] = {}
     for parent in reversed(made.__mro__):
-        for name, one in inspect.signature(parent.__init__).parameters.items():
+        for name, one in inspect.signature(vars(parent).get("__init__", object.__init__)).parameters.items():
             if one.default is not one.empty:
                 found[name] = one.default
     return found
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether a value is a finite number, which true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -119,9 +115,7 @@ def _choice(where: str, value: Any) -> Choice:
     form = "expected {low: .., high: .., log: true} or {choices: [..]}"
     if not isinstance(value, dict):
         raise HsrlError(f"{where}: got {value!r}, {form}.")
-    for key in value:
-        if key not in _KEYS:
-            raise HsrlError(f"{where}: {unknown_name('key', key, _KEYS)}")
+    refuse_unknown(where, value, _KEYS)
     default = value.get("default")
     if "choices" in value:
         choices = value["choices"]
@@ -129,7 +123,7 @@ def _choice(where: str, value: Any) -> Choice:
             raise HsrlError(f"{where}: got {value!r}, {form}, with at least two choices.")
         return Choice(CategoricalDistribution(choices), default)
     low, high, log = value.get("low"), value.get("high"), value.get("log", False)
-    if not (_is_number(low) and _is_number(high) and isinstance(log, bool)):
+    if not is_number(low) or not is_number(high) or not isinstance(log, bool):
         raise HsrlError(f"{where}: got {value!r}, {form}; YAML reads 1e-4, without a point, as text.")
     if low >= high or (log and low <= 0):
         raise HsrlError(f"{where}: got {low!r} to {high!r}, expected low < high{', above 0 for log' * log}.")

@@ -14,15 +14,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsrl_agent.evaluation.terminal import make_console, run_command, say
 from hsrl_gym.errors import HsrlError, unknown_name
 
 if TYPE_CHECKING:
     from hsrl_agent.evaluation.report.table import Table
 
-PARTS = ("single", "step", "update", "iteration")
 METHODS = ("hsrl-scratch", "a2c", "hsrl-paper")
 N_ENVS = 32  # users at once while an agent learns, as in the tables
 UPDATED = "hsrl-scratch"  # whose update is timed alone; it has no pretraining to wait for
@@ -99,9 +100,7 @@ def step(options: argparse.Namespace) -> Iterator[Speed]:
     import gymnasium
 
     for n_envs in options.batches:
-        envs = gymnasium.make_vec(
-            options.env, n_envs, vectorization_mode="vector_entry_point", **_env_kwargs(options)
-        )
+        envs = gymnasium.make_vec(options.env, n_envs, vectorization_mode="vector_entry_point", **_env_kwargs(options))
         envs.action_space.seed(0)
         envs.reset(seed=0)
         actions = [envs.action_space.sample() for _ in range(4)]
@@ -122,7 +121,7 @@ def update(options: argparse.Namespace) -> Iterator[Speed]:
     agent.learn(N_ENVS * 40)
     for size in options.updates:
         what = f"update of {UPDATED}"
-        yield measure(what, size, "updates", lambda size=size: agent.train(1, size), 1, options)
+        yield measure(what, size, "updates", partial(agent.train, 1, size), 1, options)
 
 
 def iteration(options: argparse.Namespace) -> Iterator[Speed]:
@@ -142,7 +141,7 @@ MEASUREMENTS = {"single": single, "step": step, "update": update, "iteration": i
 
 def _env_kwargs(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of the environment."""
-    return {"device": options.device, **({} if options.bundle is None else {"bundle": str(options.bundle)})}
+    return {"device": options.device, **({} if options.bundle is None else {"bundle": options.bundle})}
 
 
 def _learner(name: str, options: argparse.Namespace) -> Any:
@@ -171,30 +170,21 @@ def table(speeds: Sequence[Speed], title: str) -> Table[Speed]:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(prog="throughput.py", description=__doc__.splitlines()[0])
+    from hsrl_agent.evaluation.options import Parser, device, folder, names, whole_number, whole_numbers
+
+    made = Parser(prog="throughput.py", description="Measure how fast environments and agents are on this machine.")
     add = made.add_argument
-    add("--parts", type=_names, default=PARTS, metavar="NAME,..", help=f"of {', '.join(PARTS)} (all)")
+    add("--parts", type=names, default=tuple(MEASUREMENTS), metavar="NAME,..", help=f"of {', '.join(MEASUREMENTS)}")
     add("--env", default="HSRL-RL4RS-v0", metavar="ID", help="environment (HSRL-RL4RS-v0)")
-    add("--bundle", type=Path, metavar="DIR", help="bundle folder (the environment's own)")
-    add("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
-    add("--batches", type=_sizes, metavar="N,..", help="users of the vector steps (32,256,2048; on a GPU to 65536)")
-    add("--updates", type=_sizes, metavar="N,..", help="batches of the updates (64,256,1024; on a GPU to 4096)")
-    add("--methods", type=_names, default=METHODS, metavar="NAME,..", help=f"iterations of ({','.join(METHODS)})")
+    add("--bundle", metavar="DIR", help="its users (those of the environment)")
+    add("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    add("--batches", type=whole_numbers, metavar="N,..", help="users of the vector steps (32,256,2048; cuda: to 65536)")
+    add("--updates", type=whole_numbers, metavar="N,..", help="batches of the updates (64,256,1024; cuda: to 4096)")
+    add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"iterations of ({','.join(METHODS)})")
     add("--seconds", type=float, default=2.0, metavar="S", help="of each measurement (2)")
-    add("--threads", type=int, default=1, metavar="N", help="torch threads; runs of the tables have one (1)")
-    add("--out", type=Path, default=Path("results/throughput"), help="folder (results/throughput)")
+    add("--threads", type=whole_number, default=1, metavar="N", help="torch threads; runs of the tables have one (1)")
+    add("--out", type=folder, default=Path("results/throughput"), metavar="DIR", help="folder (results/throughput)")
     return made
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part) for part in text.split(","))
-    if min(sizes) < 1:
-        raise ValueError(text)
-    return sizes
 
 
 def run(options: argparse.Namespace) -> int:
@@ -207,12 +197,13 @@ def run(options: argparse.Namespace) -> int:
 
     import hsrl_gym  # noqa: F401  (registers the environments)
     from hsrl_agent.evaluation.provenance import device_name, git_commit, versions
+    from hsrl_agent.evaluation.store import write_text
 
     for part in options.parts:
         if part not in MEASUREMENTS:
             raise unknown_name("part", part, MEASUREMENTS)
-    if options.seconds < 0 or options.threads < 1:
-        raise HsrlError(f"got --seconds {options.seconds} --threads {options.threads}, expected 0 and 1 at least.")
+    if not min((1, *(options.batches or ()), *(options.updates or ()))):
+        raise HsrlError("got a size of 0 in --batches or --updates, expected 1 at least.")
     torch.set_num_threads(options.threads)
     on_gpu = options.device.startswith("cuda")
     options.batches = options.batches or ((32, 2_048, 16_384, 65_536) if on_gpu else (32, 256, 2_048))
@@ -225,17 +216,17 @@ def run(options: argparse.Namespace) -> int:
     threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
     title = f"{device_name(options.device)}, {threads}; torch {versions()['torch']}; commit {git_commit()}"
     made = table(speeds, title)
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = f"# Throughput\n\n{title}\n\n{made.markdown()}\n"
-    (options.out / "throughput.md").write_text(text, encoding="utf-8")
-    made.frame().to_csv(options.out / "throughput.csv", index=False)
-    print(text)
+    write_text(options.out / "throughput.md", f"# Throughput\n\n{title}\n\n{made.markdown()}\n")
+    write_text(options.out / "throughput.csv", made.frame().to_csv(index=False))
+    console = make_console()
+    console.print(made.rich(console.width))
+    say(console, f"written: {options.out / 'throughput.md'}, {options.out / 'throughput.csv'}")
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 2, after one line, for a call that cannot be run; 130 if interrupted."""
-    raise NotImplementedError
+    return run_command("throughput.py", lambda: run(parser().parse_args(arguments)))
 
 
 if __name__ == "__main__":

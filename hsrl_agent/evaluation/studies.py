@@ -7,12 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hsrl_agent.evaluation.plugins import resolve
-from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.settings import load_yaml, mapping, refuse_unknown
 from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder, find_env
-from hsrl_agent.method import merged
 from hsrl_gym.bundle.build import CODEBOOKS, with_codebook
 from hsrl_gym.bundle.folder import load_bundle, read_manifest, save_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
@@ -41,21 +38,10 @@ class Variant:
     panel: str | None = None
     value: float | None = None
 
-    def of(self, spec: RunSpec, out: Path) -> RunSpec:
-        """Return the run of this variant.
-
-        Args:
-            spec: the run of HSRL as it is.
-            out: folder of the comparison. A bundle with other semantic IDs is made in its `bundles/`.
-        """
-        place = {} if self.panel is None else {"panel": self.panel, "value": self.value}
-        return replace(
-            spec,
-            settings=merged(spec.settings, self.settings),
-            bundle=bundle_of(self, spec.env, spec.bundle, out),
-            variant=self.name,
-            protocol_kwargs={**spec.protocol_kwargs, **place},
-        )
+    @property
+    def place(self) -> dict[str, Any]:
+        """Panel and value for the `protocol_kwargs` of its runs, which figures read; {} in a table."""
+        return {} if self.panel is None else {"panel": self.panel, "value": self.value}
 
 
 @dataclass(frozen=True)
@@ -84,15 +70,15 @@ def read_study(name: str, path: Path = STUDIES_FILE) -> Study:
     Raises:
         HsrlError: for an unknown study, environment, setting or codebook.
     """
-    studies = _mapping(str(path), yaml.safe_load(path.read_text(encoding="utf-8")))
+    studies = mapping(path, load_yaml(path))
     if name not in studies:
         raise unknown_name("study", name, studies)
     where = f"{path}, {name}"
-    study = _mapping(where, studies[name])
+    study = mapping(where, studies[name])
     if set(study) != {"env", "variants"}:
         raise HsrlError(f"{where}: got {', '.join(study)}, expected env and variants.")
     find_env(study["env"])
-    variants = [_variant(f"{where}, {key}", key, value) for key, value in _mapping(where, study["variants"]).items()]
+    variants = [_variant(f"{where}, {key}", key, value) for key, value in mapping(where, study["variants"]).items()]
     return Study(study["env"], (Variant(), *variants))
 
 
@@ -122,22 +108,12 @@ def bundle_of(variant: Variant, env: str, bundle: str | None, out: Path) -> str 
     return str(folder)
 
 
-def _mapping(where: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise HsrlError(f"{where}: got {value!r}, expected names with values, {{}} for none.")
-    return value
-
-
 def _variant(where: str, name: str, value: Any) -> Variant:
-    changes = _mapping(where, value)
-    settings, codebook = _mapping(where, changes.get("settings", {})), _mapping(where, changes.get("codebook", {}))
+    changes = mapping(where, value)
+    settings, codebook = mapping(where, changes.get("settings", {})), mapping(where, changes.get("codebook", {}))
     panel, number = changes.get("panel"), changes.get("value")
-    for key in changes:
-        if key not in _VARIANT_KEYS:
-            raise HsrlError(f"{where}: {unknown_name('key', key, _VARIANT_KEYS)}")
-    for key in codebook:
-        if key not in _CODEBOOK_KEYS:
-            raise HsrlError(f"{where}: {unknown_name('key', key, _CODEBOOK_KEYS)}")
+    refuse_unknown(where, changes, _VARIANT_KEYS)
+    refuse_unknown(where, codebook, _CODEBOOK_KEYS)
     if codebook.get("kind", CODEBOOKS[0]) not in CODEBOOKS:
         raise HsrlError(f"{where}: {unknown_name('codebook', codebook['kind'], CODEBOOKS)}")
     for key in ("levels", "vocabulary"):
@@ -145,6 +121,8 @@ def _variant(where: str, name: str, value: Any) -> Variant:
         if type(size) is not int or size < 1:
             raise HsrlError(f"{where}: got {key} {size!r}, expected a whole number above 0.")
     if (panel is None) != (number is None) or not isinstance(number, int | float | None):
-        raise HsrlError(f"{where}: got panel {panel!r} and value {number!r}, expected a name with a number, or neither.")
+        raise HsrlError(
+            f"{where}: got panel {panel!r} and value {number!r}, expected a name with a number, or neither."
+        )
     resolve(METHOD, settings)  # refuses settings that HSRL does not take
     return Variant(name, settings, codebook, panel, None if number is None else float(number))
