@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: table2 test lint types install bundles clean
+.PHONY: table2 test lint types install bundles gpu clean
 
 table2: $(VENV)/.installed
 	$(BIN)/python benchmarks/compare.py --preset quick --jobs 2 --out results/table2
@@ -24,6 +24,10 @@ install: $(VENV)/.installed
 bundles: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --out hsrl_gym/bundles/rl4rs
 	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape ml1m --out hsrl_gym/bundles/ml1m
+
+# Tests, throughput and a short Table 2 on CUDA, with a report in results/gpu/REPORT.md. Without CUDA it does nothing.
+gpu: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu.py
 
 # Constrained as a whole: one torch for everybody, and a CPU build that is already in .venv stays.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -1,196 +1,232 @@
-"""Print how fast the environments and the agents are on this machine, what bounds them, and how they grow.
+"""Measure how fast environments and agents are on this machine: steps, updates and whole iterations a second.
 
     python benchmarks/throughput.py
-    python benchmarks/throughput.py --parts step,train --against ../other-checkout
+    python benchmarks/throughput.py --device cuda --batches 32,2048,65536
+    PYTHONPATH=../other-checkout python benchmarks/throughput.py     # the same measurements of another checkout
 
-Each measurement but those of growth runs in a process of its own. Machines are noisy: with --against, the same lines
-time another checkout in turn with this one, and the ratio is the figure to believe.
+Machines are noisy, by a factor of two within a minute. Compare two checkouts only when run in turn, several times.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from terminal import INTERRUPTED, make_console
+from hsrl_agent.evaluation.terminal import make_console, run_command, say
+from hsrl_gym.errors import HsrlError, unknown_name
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from hsrl_agent.evaluation.report.table import Table
 
-PARTS = ("start", "single", "step", "train", "profile", "growth")
-METHODS = ("hsrl", "a2c", "hsrl-paper")
-PACKAGES = ("hsrl_gym", "hsrl_agent")
-N_ROUNDS = 3  # of a measurement, in turn with the other checkout's
-# What --preset full runs: the paper's 50,000 iterations.
-FULL_ITERATIONS, FULL_ENVS, FULL_SEEDS = 50_000, 2, 5
-_HERE = Path(__file__).resolve().parent
-
-Result = dict[str, Any]
+METHODS = ("hsrl-scratch", "a2c", "hsrl-paper")
+N_ENVS = 32  # users at once while an agent learns, as in the tables
+UPDATED = "hsrl-scratch"  # whose update is timed alone; it has no pretraining to wait for
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the call; wrong ones end with a line and status 2."""
-    parser = argparse.ArgumentParser(prog="throughput.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--env", default="HSRL-RL4RS-v0", help="environment id")
-    parser.add_argument("--bundle", type=Path, help="bundle folder; the environment's own by default")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--batch", type=int, help="users of the large vector step; 2,048, on a GPU 65,536")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
-    parser.add_argument("--against", type=Path, help="another checkout to time in turn with this one")
-    parser.add_argument("--out", type=Path, default=Path("results/throughput"), help="folder for JSON and pictures")
-    call = parser.parse_args(arguments)
-    call.parts = call.parts.split(",")
-    unknown = [part for part in call.parts if part not in PARTS]
-    if unknown:
-        parser.error(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}")
-    for name in ("bundle", "against"):
-        folder = getattr(call, name)
-        if folder is not None and not folder.is_dir():
-            parser.error(f"--{name}: got {folder}, which is no folder")
-    if call.seconds <= 0 or (call.batch is not None and call.batch < 1):
-        parser.error("--seconds and --batch take positive numbers")
-    if call.against is not None and not all((call.against / name / "__init__.py").is_file() for name in PACKAGES):
-        parser.error(f"--against: got {call.against}, expected a checkout with {' and '.join(PACKAGES)}")
-    call.batch = call.batch or (2_048 if call.device == "cpu" else 65_536)
-    return call
+@dataclass(frozen=True)
+class Speed:
+    """One measurement.
+
+    Attributes:
+        what: is measured.
+        size: users, or transitions of an update's batch.
+        unit: of work: "user-steps", "updates" or "iterations".
+        best, median: units of work a second, in the fastest round and in the median one.
+    """
+
+    what: str
+    size: int
+    unit: str
+    best: float
+    median: float
 
 
-def requests(call: argparse.Namespace) -> Iterator[tuple[str, int, Result]]:
-    """Yield name, threads and request of each measurement that the call asks for."""
-    common = {**common_request(call), "seconds": call.seconds}
-    cores = os.cpu_count() or 1
-    if "start" in call.parts:
-        yield "start", cores, {"part": "start", **common}
-    if "single" in call.parts:
-        yield "one environment", 1, {"part": "single", **common}
-    if "step" in call.parts:
-        yield "step of 32 users", 1, {"part": "step", "n_envs": 32, **common}
-        yield f"step of {call.batch:,} users", cores, {"part": "step", "n_envs": call.batch, **common}
-    if "train" in call.parts:
-        for method in METHODS:
-            yield f"train {method}", 1, {"part": "train", "method": method, "n_envs": 32, **common}
+def rounds(action: Callable[[], Any], seconds: float, least: int = 5) -> list[float]:
+    """Return the sorted seconds of each call of `action`, called for about `seconds` and at least `least` times.
+
+    One call before them does not count.
+    """
+    action()
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < least or time.perf_counter() < end:
+        before = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - before)
+    return sorted(taken)
 
 
-def common_request(call: argparse.Namespace) -> Result:
-    """Return what every measurement is told."""
-    arguments = {} if call.bundle is None else {"bundle": str(call.bundle.resolve())}
-    return {"env": call.env, "device": call.device, "arguments": arguments}
+def measure(
+    what: str, size: int, unit: str, action: Callable[[], Any], per_call: int, options: argparse.Namespace
+) -> Speed:
+    """Return the speed of `action`, a call of which is `per_call` units of work."""
+    import torch
+
+    def finished() -> None:
+        action()
+        if options.device.startswith("cuda"):
+            torch.cuda.synchronize(options.device)
+
+    taken = rounds(finished, options.seconds)
+    return Speed(what, size, unit, per_call / taken[0], per_call / taken[len(taken) // 2])
 
 
-def measure(request: Result, threads: int, checkout: Path | None = None) -> Result:
-    """Return what `stopwatch.py` says in a process of its own, for the packages of `checkout`."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
-    environment["PYTHONPATH"] = str((checkout or _HERE.parent).resolve())
-    command = [sys.executable, str(_HERE / "stopwatch.py"), json.dumps(request)]
-    done = subprocess.run(command, env=environment, cwd=_HERE.parent, capture_output=True, text=True)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
-        raise RuntimeError(reason[-1])
-    result: Result = json.loads(done.stdout.strip().splitlines()[-1])
-    where = Path(result.pop("package")).resolve()
-    if not where.is_relative_to((checkout or _HERE.parent).resolve()):
-        raise RuntimeError(f"the process timed {where}, not the packages of {checkout}")
-    return result
+def single(options: argparse.Namespace) -> Iterator[Speed]:
+    """Yield the speed of one environment under random actions, its resets included."""
+    import gymnasium
+
+    env = gymnasium.make(options.env, **_env_kwargs(options))
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    actions = [env.action_space.sample() for _ in range(64)]
+
+    def steps() -> None:
+        for action in actions:
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+
+    yield measure("one environment, random actions", 1, "user-steps", steps, len(actions), options)
 
 
-def in_turn(request: Result, threads: int, against: Path | None) -> Result:
-    """Return the best of some rounds here, and with another checkout the best there and the median ratio."""
-    here, there = [], []
-    for round_ in range(N_ROUNDS):
-        if against is not None and round_ % 2:  # neither always goes first
-            there.append(measure(request, threads, against))
-        here.append(measure(request, threads))
-        if against is not None and not round_ % 2:
-            there.append(measure(request, threads, against))
-    result: Result = {"threads": threads, "request": request, "here": _best(here)}
-    if there:
-        result["there"] = _best(there)
-        result["ratio"] = median(_speed(mine) / _speed(other) for mine, other in zip(here, there, strict=True))
-    return result
+def step(options: argparse.Namespace) -> Iterator[Speed]:
+    """Yield the speed of the vector environment under random actions, for each batch size."""
+    import gymnasium
+
+    for n_envs in options.batches:
+        envs = gymnasium.make_vec(options.env, n_envs, vectorization_mode="vector_entry_point", **_env_kwargs(options))
+        envs.action_space.seed(0)
+        envs.reset(seed=0)
+        actions = [envs.action_space.sample() for _ in range(4)]
+        for action in actions * 5:  # until sessions of all ages are among them
+            envs.step(action)
+
+        def steps(envs: Any = envs, actions: Any = actions) -> None:
+            for action in actions:
+                envs.step(action)
+
+        what = "vector environment, random actions"
+        yield measure(what, n_envs, "user-steps", steps, len(actions) * n_envs, options)
 
 
-def _speed(result: Result) -> float:
-    """Return what is the larger the faster: the median of a measurement's rounds, or 1 / s of a start."""
-    if "make" in result:
-        return 1.0 / (result["import_hsrl_gym"] + result["make"])
-    return float(result["steps" if "steps" in result else "iterations"]["median"])
+def update(options: argparse.Namespace) -> Iterator[Speed]:
+    """Yield the speed of an update of HSRL alone, for each batch size that a replay buffer serves."""
+    agent = _learner(UPDATED, options)
+    agent.learn(N_ENVS * 40)
+    for size in options.updates:
+        what = f"update of {UPDATED}"
+        yield measure(what, size, "updates", partial(agent.train, 1, size), 1, options)
 
 
-def _best(results: Sequence[Result]) -> Result:
-    return max(results, key=_speed)
+def iteration(options: argparse.Namespace) -> Iterator[Speed]:
+    """Yield the speed of whole iterations, a vector step of 32 users and what is learned from it, for each method."""
+    for name in options.methods:
+        agent = _learner(name, options)
+        agent.learn(N_ENVS * 80)  # past the steps that a method waits before its first update
+
+        def iterations(agent: Any = agent) -> None:
+            agent.learn(N_ENVS * 10, reset_num_timesteps=False)
+
+        yield measure(f"iteration of {name}", N_ENVS, "iterations", iterations, 10, options)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0; 1 after a measurement that failed; 130 if interrupted."""
-    call = parse(arguments)
-    from throughput_report import print_growth, print_measurements, print_profiles, write
+MEASUREMENTS = {"single": single, "step": step, "update": update, "iteration": iteration}
 
+
+def _env_kwargs(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of the environment."""
+    return {"device": options.device, **({} if options.bundle is None else {"bundle": options.bundle})}
+
+
+def _learner(name: str, options: argparse.Namespace) -> Any:
+    from hsrl_agent.methods import find_method
+    from hsrl_agent.vec_env import make_vec_env
+
+    method = find_method(name)
+    envs = make_vec_env(options.env, N_ENVS, action_mode=method.action_mode, **_env_kwargs(options))
+    envs.seed(0)
+    return method.make(envs, 0, options.device)
+
+
+def table(speeds: Sequence[Speed], title: str) -> Table[Speed]:
+    """Return the measurements as a table."""
+    from hsrl_agent.evaluation.report.table import Column, Table
+
+    columns: tuple[Column[Speed], ...] = (
+        Column("what", "Measured", lambda speed: speed.what),
+        Column("size", "Users or batch", lambda speed: speed.size, digits=0),
+        Column("unit", "Unit", lambda speed: speed.unit),
+        Column("best", "A second, best round", lambda speed: speed.best, digits=1),
+        Column("median", "A second, median round", lambda speed: speed.median, digits=1),
+    )
+    return Table(title, columns, speeds)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    from hsrl_agent.evaluation.options import Parser, device, folder, names, whole_number, whole_numbers
+
+    made = Parser(prog="throughput.py", description="Measure how fast environments and agents are on this machine.")
+    add = made.add_argument
+    add("--parts", type=names, default=tuple(MEASUREMENTS), metavar="NAME,..", help=f"of {', '.join(MEASUREMENTS)}")
+    add("--env", default="HSRL-RL4RS-v0", metavar="ID", help="environment (HSRL-RL4RS-v0)")
+    add("--bundle", metavar="DIR", help="its users (those of the environment)")
+    add("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    add("--batches", type=whole_numbers, metavar="N,..", help="users of the vector steps (32,256,2048; cuda: to 65536)")
+    add("--updates", type=whole_numbers, metavar="N,..", help="batches of the updates (64,256,1024; cuda: to 4096)")
+    add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"iterations of ({','.join(METHODS)})")
+    add("--seconds", type=float, default=2.0, metavar="S", help="of each measurement (2)")
+    add("--threads", type=whole_number, default=1, metavar="N", help="torch threads; runs of the tables have one (1)")
+    add("--out", type=folder, default=Path("results/throughput"), metavar="DIR", help="folder (results/throughput)")
+    return made
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print the table, and write it; return 0.
+
+    Raises:
+        HsrlError: for a part, a method, a device or a bundle that is not there.
+    """
+    import torch
+
+    import hsrl_gym  # noqa: F401  (registers the environments)
+    from hsrl_agent.evaluation.provenance import device_name, git_commit, versions
+    from hsrl_agent.evaluation.store import write_text
+
+    for part in options.parts:
+        if part not in MEASUREMENTS:
+            raise unknown_name("part", part, MEASUREMENTS)
+    if not min((1, *(options.batches or ()), *(options.updates or ()))):
+        raise HsrlError("got a size of 0 in --batches or --updates, expected 1 at least.")
+    torch.set_num_threads(options.threads)
+    on_gpu = options.device.startswith("cuda")
+    options.batches = options.batches or ((32, 2_048, 16_384, 65_536) if on_gpu else (32, 256, 2_048))
+    options.updates = options.updates or ((64, 256, 1_024, 4_096) if on_gpu else (64, 256, 1_024))
+    speeds: list[Speed] = []
+    for part in options.parts:
+        for speed in MEASUREMENTS[part](options):
+            print(f"{speed.what}, {speed.size:,}: {speed.median:,.1f} {speed.unit}/s", file=sys.stderr, flush=True)
+            speeds.append(speed)
+    threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
+    title = f"{device_name(options.device)}, {threads}; torch {versions()['torch']}; commit {git_commit()}"
+    made = table(speeds, title)
+    write_text(options.out / "throughput.md", f"# Throughput\n\n{title}\n\n{made.markdown()}\n")
+    write_text(options.out / "throughput.csv", made.frame().to_csv(index=False))
     console = make_console()
-    found: Result = {"machine": machine(call), "measurements": {}, "profiles": {}, "growth": {}}
-    try:
-        for name, threads, request in requests(call):
-            with console.status(f"{name} .."):
-                found["measurements"][name] = in_turn(request, threads, call.against)
-            write(found, call.out)
-        print_measurements(console, found)
-        if "profile" in call.parts:
-            found["profiles"] = profiles(call)
-            write(found, call.out)
-            print_profiles(console, found["profiles"])
-        if "growth" in call.parts:
-            for axis, rows in growth(call, console):
-                found["growth"][axis] = rows
-                write(found, call.out)
-            print_growth(console, found["growth"])
-    except KeyboardInterrupt:
-        print(f"throughput.py: interrupted; what was measured is in {call.out}.", file=sys.stderr)
-        return INTERRUPTED
-    except (RuntimeError, OSError) as error:
-        print(f"throughput.py: a measurement failed: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    for path in write(found, call.out):
-        console.print(f"written: {path}", soft_wrap=True)
+    console.print(made.rich(console.width))
+    say(console, f"written: {options.out / 'throughput.md'}, {options.out / 'throughput.csv'}")
     return 0
 
 
-def machine(call: argparse.Namespace) -> Result:
-    """Return the name of the processor, its cores, and the versions and code that were timed."""
-    from provenance import code_digest, device_name, git_commit, versions
-
-    return {
-        "device": device_name(call.device),
-        "cores": os.cpu_count(),
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "against": None if call.against is None else git_commit(call.against),
-        "code": code_digest(),
-    }
-
-
-def profiles(call: argparse.Namespace) -> Result:
-    """Return where the time of the large step and of an iteration of HSRL goes."""
-    common = {"part": "profile", **common_request(call)}
-    large = measure({**common, "n_envs": call.batch}, os.cpu_count() or 1)
-    iteration = measure({**common, "n_envs": 32, "method": "hsrl"}, 1)
-    return {f"step of {call.batch:,} users": large, "iteration of hsrl, 32 users": iteration}
-
-
-def growth(call: argparse.Namespace, console: Console) -> Iterator[tuple[str, list[Result]]]:
-    """Yield the rows of each sweep, which is done in this process, on all cores."""
-    from growth import AXES, sweep
-
-    for axis in AXES:
-        with console.status(f"growth with {axis.name} .."):
-            rows = list(sweep(axis, call.device, min(call.seconds, 1.0)))
-        yield axis.name, rows
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0; 2, after one line, for a call that cannot be run; 130 if interrupted."""
+    return run_command("throughput.py", lambda: run(parser().parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,160 +1,251 @@
 """Choose the settings of methods, every method with as many trials of as many steps, on the `train` users alone.
 
     python benchmarks/tune.py --env HSRL-RL4RS-v0 --methods a2c,hsrl --trials 12 --steps 12800 --jobs 2
+    python benchmarks/tune.py --env HSRL-Bundle-v0 --bundle DIR --write mine.yaml
 
-The first trial of a method is what it has now, so that what is chosen was never worse there. What is chosen is written
-to configs/methods.yaml (under ENV; with --bundle, --reward under ENV/NAME/REWARD, NAME being that of the folder), how
-it was found to configs/tuned/ENV-METHOD.yaml (ENV-NAME-REWARD-METHOD.yaml). The same command goes on where it stopped.
+The first trial of a method is what it has now, so that what is chosen was never worse in these trials. Trials stand in
+Optuna's journal (--journal); the same command goes on where it stopped. Methods are tried side by side, the trials of
+each one after the other. --write puts what was chosen into a file for `compare.py --settings`.
+benchmarks/results/tuning.journal holds the trials behind the packaged settings.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import argparse
+import shlex
 import sys
+import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from terminal import make_console, run_command, say
+from hsrl_agent.evaluation.terminal import make_console, run_command, say
+from hsrl_gym.errors import HsrlError
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
     from rich.console import Console
 
-    from spec import RunSpec
-    from tune_plan import TunePlan
-    from tune_study import MethodStudy, Trial
-    from tune_trial import Outcome, TrialSlot
+    from hsrl_agent.evaluation.pool import Ended
+    from hsrl_agent.evaluation.settings import Settings
+    from hsrl_agent.evaluation.spec import RunSpec
+    from hsrl_agent.evaluation.tasks import Task
+    from trials import MethodStudy
 
-    Running = dict[Future[Outcome], tuple[TrialSlot, MethodStudy, RunSpec]]
+JOURNAL = Path("results/tune/tuning.journal")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 if no trial of a method came through; 2, after one line, for a wrong call; 130 if interrupted."""
+    command = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> int:
-        from tune_plan import make_tune_plan
-        from tune_record import command_line
-
-        return tune(make_tune_plan(arguments), command_line(arguments))
+        options = parser().parse_args(command)
+        try:
+            import optuna  # noqa: F401
+        except ModuleNotFoundError:
+            raise HsrlError("tuning needs Optuna; install it with: pip install 'hsrl-gym[tune]'.") from None
+        return tune(options, shlex.join(["python", "benchmarks/tune.py", *command]))
 
     return run_command("tune.py", work)
 
 
-def tune(plan: TunePlan, arguments: Sequence[str]) -> int:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    from hsrl_agent.evaluation.options import Parser, device, names, whole_number, whole_numbers
+    from hsrl_agent.evaluation.pool import n_cores
+    from hsrl_gym.envs.rules import REWARDS
+
+    made = Parser(prog="tune.py", description="Choose settings of methods on the train users.")
+    add = made.add_argument
+    add("--env", required=True, metavar="ID", help="environment")
+    add("--bundle", metavar="DIR", help="its users (those of the environment)")
+    add("--reward", choices=REWARDS, help="reward rule (that of the environment)")
+    add("--methods", type=names, metavar="NAME,..", help="(all in configs/search.yaml)")
+    add("--search", type=Path, metavar="FILE", help="what may be chosen (configs/search.yaml)")
+    add("--settings", metavar="NAME", help="what methods have now: none, or a file (those tuned on the bundle, if any)")
+    add("--trials", type=whole_number, default=12, metavar="N", help="settings to try for each method (12)")
+    add("--steps", type=whole_number, default=12_800, metavar="N", help="user-steps to learn from in each run (12800)")
+    add(
+        "--seeds",
+        type=whole_numbers,
+        default=(100, 101),
+        metavar="N,..",
+        help="of each trial; none of a table (100,101)",
+    )
+    add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
+    add("--n-envs", type=whole_number, default=32, metavar="N", help="users at once while learning (32)")
+    add(
+        "--jobs",
+        type=whole_number,
+        default=n_cores(),
+        metavar="N",
+        help="processes, at most one a method (as many as cores)",
+    )
+    add("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    add("--journal", type=Path, default=JOURNAL, metavar="FILE", help=f"of the trials ({JOURNAL})")
+    add("--write", type=Path, metavar="FILE", help="settings file to put what was chosen into")
+    add("--dry-run", action="store_true", help="say what would be tried, and try nothing")
+    return made
+
+
+def tune(options: argparse.Namespace, command: str) -> int:
     """Do the trials that are not done yet, and write what they came to."""
-    from tune_study import MethodStudy, open_storage
+    import optuna
 
+    from hsrl_agent.evaluation.pool import run_all
+    from hsrl_agent.evaluation.settings import choose_settings, read_tuned
+    from hsrl_agent.evaluation.tasks import bundle_digest, make_task
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = make_console()
-    for line in plan.notes:
-        say(console, line)
-    if plan.dry_run:
-        announce(console, plan)
+    task = make_task(options.env, options.bundle, options.reward)
+    digest = bundle_digest(task.folder)
+    settings = choose_settings(options.settings, digest)
+    write = options.write
+    if write is not None and write.is_file() and read_tuned(write).bundle != digest:
+        raise HsrlError(f"{write}: these settings were tuned on another bundle; name another file with --write.")
+    studies = make_studies(options, task, settings, digest, command)
+    announce(console, options, task, studies, settings)
+    if options.dry_run:
         return 0
-    storage = open_storage(plan.out)
-    studies = [MethodStudy(one.specs, one.space, one.now, plan.n_trials, storage) for one in plan.methods]
-    n_found = [len(study.finished()) for study in studies]
-    if any(n_found):
-        say(console, f"{sum(n_found)} of {plan.n_trials * len(studies)} trials found finished in {plan.out}.")
-    for study in studies:
-        if study.is_of_other_code:
-            say(console, f"{study.method}: its trials began with another state of the code; delete {plan.out} to redo.")
-    run_all(studies, plan, console)
-    return max(conclude(console, study, plan.configs, arguments) for study in studies)
+
+    def next_run() -> RunSpec | None:
+        return next((spec for study in studies if (spec := study.next_run()) is not None), None)
+
+    run_all(next_run, options.jobs, Watcher(studies, console))
+    return max(conclude(console, study, digest, write, command) for study in studies)
 
 
-def announce(console: Console, plan: TunePlan) -> None:
-    """Say what would be tried."""
-    spec = plan.methods[0].specs[0]
-    n_seeds = len(plan.methods[0].specs)
+def make_studies(
+    options: argparse.Namespace, task: Task, settings: Settings, digest: str, command: str
+) -> list[MethodStudy]:
+    """Return a study for each method, in the order of the tables.
+
+    Raises:
+        HsrlError: for a method without a space, or an environment with one user, whom tuning would see.
+    """
+    from optuna.storages import InMemoryStorage
+
+    from hsrl_agent.evaluation.plugins import resolve, sorted_methods
+    from hsrl_agent.evaluation.provenance import code_digest, device_name, git_commit, versions
+    from hsrl_agent.evaluation.spec import RunSpec
+    from hsrl_agent.evaluation.tasks import find_env
+    from search import SEARCH_FILE, read_search, starting_point
+    from trials import PROTOCOL, MethodStudy, open_storage
+
+    own = find_env(task.env).kwargs.get("simulator")
+    if own is not None:
+        raise HsrlError(f"{task.env} is learned from and scored by one user, {own!r}; tune another environment.")
+    path = options.search or SEARCH_FILE
+    spaces = read_search(path)
+    records = {name: resolve(name, settings.of(name)) for name in sorted_methods(options.methods or list(spaces))}
+    for name in records:
+        if name not in spaces:
+            raise HsrlError(f"{path}: no space for {name!r}, expected one of {', '.join(spaces)}.")
+    base = RunSpec(
+        task.name,
+        task.env,
+        "",
+        options.seeds[0],
+        options.steps,
+        bundle=task.bundle,
+        n_envs=options.n_envs,
+        n_eval_episodes=options.episodes,
+        n_checkpoints=1,
+        device=options.device,
+        env_kwargs=task.env_kwargs,
+        protocol=PROTOCOL,
+        protocol_kwargs={"seeds": list(options.seeds)},
+    )
+    names = ("env", "steps", "n_envs", "episodes", "seeds")
+    about: dict[str, Any] = {
+        **{name: getattr(options, name) for name in names},
+        "session": base.all_env_kwargs(),
+        "simulator": "train",
+        "bundle": digest,
+        "command": command,
+        "commit": git_commit(),
+        "code": code_digest(),
+        "versions": versions(),
+        "machine": device_name(options.device),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    storage = InMemoryStorage() if options.dry_run else open_storage(options.journal)
+    studies = []
+    for name, method in records.items():
+        spec = replace(base, method=name, settings=settings.of(name))
+        now = starting_point(method, spaces[name], spec.settings)
+        studies.append(MethodStudy(spec, spaces[name], now, options.trials, storage, {**about, "method": name}))
+    return studies
+
+
+def announce(
+    console: Console, options: argparse.Namespace, task: Task, studies: Sequence[MethodStudy], settings: Settings
+) -> None:
+    """Say what will be tried, and with --dry-run in which ranges."""
     say(
         console,
-        f"{plan.env}: {len(plan.methods)} methods, {plan.n_trials} trials each, {n_seeds} seeds each, {spec.steps:,} "
-        f"user-steps: {len(plan.methods) * plan.n_trials * n_seeds} runs on {plan.jobs} processes.",
+        f"{task.name}: {len(studies)} methods, {options.trials} trials each, {len(options.seeds)} seeds each, "
+        f"{options.steps:,} user-steps, {min(options.jobs, len(studies))} processes.",
     )
-    for one in plan.methods:
-        for name, choice in one.space.items():
-            say(console, f"{one.method}: {name}: {choice.text()}, now {one.now[name]}")
+    say(console, f"settings now: {settings.origin}.")
+    found = sum(len(study.finished()) for study in studies)
+    if found:
+        say(console, f"{found} of {options.trials * len(studies)} trials are in {options.journal} already.")
+    for study in studies if options.dry_run else ():
+        for name, choice in study.space.items():
+            say(console, f"{study.spec.method}: {name}: {choice.text()}, now {study.now[name]}")
 
 
-def run_all(studies: Sequence[MethodStudy], plan: TunePlan, console: Console) -> None:
-    """Run all trials on the processes, those of the first method first; say how each ended."""
-    from tune_trial import TrialSlot
+class Watcher:
+    """Tells each study how its trials ended, and prints a line for each."""
 
-    n_slots = 0 if all(study.is_done for study in studies) else plan.jobs
-    slots = [TrialSlot(plan.out, plan.threads) for _ in range(n_slots)]
-    free = list(slots)
-    running: Running = {}
-    try:
-        while True:
-            while free and (found := next_run(studies)):
-                slot = free.pop()
-                running[slot.submit_trial(found[1])] = (slot, *found)
-            if not running:
-                return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                slot, study, spec = running.pop(future)
-                free.append(slot)
-                trial = study.hear(outcome_of(future, slot, spec))
-                if trial is not None:
-                    say_trial(console, study, trial)
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        for slot in slots:
-            slot.close()
+    def __init__(self, studies: Sequence[MethodStudy], console: Console) -> None:
+        self.studies, self.console = {study.spec.method: study for study in studies}, console
+        self.since: dict[str, float] = {}
+
+    def started(self, spec: RunSpec) -> None:
+        """Start the clock of a trial."""
+        self.since[spec.method] = time.monotonic()
+
+    def stepped(self, spec: RunSpec, steps: int) -> None:
+        """See `pool.Watcher`."""
+
+    def ended(self, end: Ended) -> None:
+        """Tell the study, and print the trial."""
+        study, method = self.studies[end.spec.method], end.spec.method
+        say(self.console, line_of(study, study.hear(end, time.monotonic() - self.since[method])))
 
 
-def next_run(studies: Sequence[MethodStudy]) -> tuple[MethodStudy, RunSpec] | None:
-    """Return the next run of the first study that has one."""
-    for study in studies:
-        spec = study.next_run()
-        if spec is not None:
-            return study, spec
-    return None
-
-
-def outcome_of(future: Future[Outcome], slot: TrialSlot, spec: RunSpec) -> Outcome:
-    """Return how a run ended, and a new process for one that has died."""
-    from tune_trial import Outcome
-
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        slot.reopen()
-        return Outcome(spec, None, 0.0, "its process died; did the machine run out of memory?")
-
-
-def say_trial(console: Console, study: MethodStudy, trial: Trial) -> None:
-    """Print a line about a trial: which, what it brought, with what."""
-    best = study.best()
-    values = ", ".join(f"{value:.2f}" for value in trial.values.values())
-    result = f"FAILED: {trial.message}" if trial.value is None else f"Total Reward {trial.value:.2f} ({values})"
-    settings = ", ".join(f"{name}={value}" for name, value in trial.settings.items())
+def line_of(study: MethodStudy, trial: FrozenTrial) -> str:
+    """Return a line about a trial: which, what it brought, and with what; a star marks the best so far."""
+    said, best = trial.user_attrs, study.best()
+    values = ", ".join(f"{value:.2f}" for value in said["values"].values())
+    result = f"FAILED: {said['message']}" if trial.value is None else f"Total Reward {trial.value:.2f} ({values})"
     mark = " *" if best is not None and best.number == trial.number else ""
-    line = f"[{study.method} {trial.number + 1}/{study.n_trials}] {result}{mark} {settings} ({trial.seconds:.0f} s)"
-    say(console, line)
+    settings = ", ".join(f"{name}={value}" for name, value in said["settings"].items())
+    place = f"{study.spec.method} {len(study.finished())}/{study.n_trials}"
+    return f"[{place}] {result}{mark} {settings} ({said['seconds']:.0f} s)"
 
 
-def conclude(console: Console, study: MethodStudy, configs: Path, arguments: Sequence[str]) -> int:
-    """Write and say what a study came to; return 0, or 1 if none of its trials came through."""
-    from configuration import METHODS_FILE
-    from tune_record import write_choice, write_record
+def conclude(console: Console, study: MethodStudy, digest: str, write: Path | None, command: str) -> int:
+    """Say what was chosen, and put it into the settings file; return 0, or 1 if no trial of the method came through."""
+    from hsrl_agent.evaluation.settings import TunedSettings, write_tuned
 
-    path = write_record(study, configs / "tuned", arguments)
-    best, first = study.best(), study.finished()[0]
+    best, first, method = study.best(), study.finished()[0], study.spec.method
     if best is None:
-        print(f"tune.py: {study.method}: every trial failed; nothing was chosen, see {path}.", file=sys.stderr)
+        print(f"tune.py: {method}: every trial failed; nothing was chosen.", file=sys.stderr)
         return 1
     before = "failed" if first.value is None else f"{first.value:.2f}"
-    say(console, f"{study.method}: trial {best.number + 1} has {best.value:.2f}, as it was {before}; written: {path}")
-    methods = configs / METHODS_FILE.name
-    if write_choice(methods, study.method, study.section, best.settings):
-        say(console, f"{study.method}: written to {methods}, {study.section}")
+    chosen = {**study.spec.settings, **best.user_attrs["settings"]}
+    say(console, f"{method}: chosen {best.value:.2f}, before {before}: {chosen}")
+    if write is not None:
+        head = f"Written by benchmarks/tune.py: chosen on the train users of {study.spec.task}.\nLast call: {command}"
+        write_tuned(write, TunedSettings(write.stem, digest, {method: chosen}), head)
+        say(console, f"{method}: written to {write}")
     return 0
 
 

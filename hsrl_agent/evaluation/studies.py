@@ -1,4 +1,4 @@
-"""Table 3 and Figure 5: HSRL with one thing changed, read from configs/studies.yaml."""
+"""Table 3 and Figure 5 of the paper: HSRL with one thing changed, as `studies.yaml` declares it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from configuration import STUDIES_FILE, load_yaml, mapping
+from hsrl_agent.evaluation.plugins import resolve
+from hsrl_agent.evaluation.settings import load_yaml, mapping, refuse_unknown
+from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder, find_env
 from hsrl_gym.bundle.build import CODEBOOKS, with_codebook
 from hsrl_gym.bundle.folder import load_bundle, read_manifest, save_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
-from plugins import check_settings
-from spec import bundle_digest, bundle_folder, find_env
 
 METHOD = "hsrl"
 STUDIES = ("table3", "figure5")
+STUDIES_FILE = Path(__file__).with_name("studies.yaml")
+_VARIANT_KEYS = ("settings", "codebook", "panel", "value")
 _CODEBOOK_KEYS = ("kind", "levels", "vocabulary")
 
 
@@ -24,25 +26,33 @@ class Variant:
     """HSRL with something changed.
 
     Attributes:
-        name: what tables call it; "" for HSRL as it is.
-        settings: keyword arguments beside those of the method.
-        codebook: kind, levels and vocabulary of the semantic IDs, as far as they differ from the bundle's.
+        name: in tables; "" for HSRL as it is.
+        settings: keyword arguments that win over those of the method.
+        codebook: kind, levels and vocabulary of the semantic IDs, where they differ from the bundle's.
+        panel, value: where a figure shows the variant; None in a table.
     """
 
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     codebook: Mapping[str, Any] = field(default_factory=dict)
+    panel: str | None = None
+    value: float | None = None
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Panel and value for the `protocol_kwargs` of its runs, which figures read; {} in a table."""
+        return {} if self.panel is None else {"panel": self.panel, "value": self.value}
 
 
 @dataclass(frozen=True)
 class Study:
-    """An environment, and the variants that are compared in it, HSRL as it is first."""
+    """The environment of a study, and its variants. The first one is HSRL as it is."""
 
     env: str
     variants: tuple[Variant, ...]
 
     def only(self, names: Sequence[str]) -> Study:
-        """Return the study of HSRL as it is and the variants of these names.
+        """Return the study with HSRL as it is and the variants of these names.
 
         Raises:
             HsrlError: for a name that no variant has.
@@ -55,10 +65,10 @@ class Study:
 
 
 def read_study(name: str, path: Path = STUDIES_FILE) -> Study:
-    """Return a study of the file, checked.
+    """Return a study of the file.
 
     Raises:
-        HsrlError: for a study, a setting or a codebook that is not known.
+        HsrlError: for an unknown study, environment, setting or codebook.
     """
     studies = mapping(path, load_yaml(path))
     if name not in studies:
@@ -73,13 +83,13 @@ def read_study(name: str, path: Path = STUDIES_FILE) -> Study:
 
 
 def bundle_of(variant: Variant, env: str, bundle: str | None, out: Path) -> str | None:
-    """Return the bundle that a variant runs on: the study's, or one with other semantic IDs, made if it is not there.
+    """Return the bundle folder of a variant; one with other semantic IDs is made unless it is there already.
 
     Args:
         variant: of a study.
         env: id of the environment.
-        bundle: folder that was asked for; None for the environment's own.
-        out: folder of the comparison; bundles stand in its `bundles/`.
+        bundle: folder of the study's bundle; None for the environment's own.
+        out: folder of the comparison.
     """
     if not variant.codebook:
         return bundle
@@ -101,17 +111,18 @@ def bundle_of(variant: Variant, env: str, bundle: str | None, out: Path) -> str 
 def _variant(where: str, name: str, value: Any) -> Variant:
     changes = mapping(where, value)
     settings, codebook = mapping(where, changes.get("settings", {})), mapping(where, changes.get("codebook", {}))
-    for key in changes:
-        if key not in ("settings", "codebook"):
-            raise HsrlError(f"{where}: {unknown_name('key', key, ('settings', 'codebook'))}")
-    for key in codebook:
-        if key not in _CODEBOOK_KEYS:
-            raise HsrlError(f"{where}: {unknown_name('key', key, _CODEBOOK_KEYS)}")
+    panel, number = changes.get("panel"), changes.get("value")
+    refuse_unknown(where, changes, _VARIANT_KEYS)
+    refuse_unknown(where, codebook, _CODEBOOK_KEYS)
     if codebook.get("kind", CODEBOOKS[0]) not in CODEBOOKS:
         raise HsrlError(f"{where}: {unknown_name('codebook', codebook['kind'], CODEBOOKS)}")
     for key in ("levels", "vocabulary"):
         size = codebook.get(key, 1)
         if type(size) is not int or size < 1:
             raise HsrlError(f"{where}: got {key} {size!r}, expected a whole number above 0.")
-    check_settings(METHOD, settings)
-    return Variant(name, settings, codebook)
+    if (panel is None) != (number is None) or not isinstance(number, int | float | None):
+        raise HsrlError(
+            f"{where}: got panel {panel!r} and value {number!r}, expected a name with a number, or neither."
+        )
+    resolve(METHOD, settings)  # refuses settings that HSRL does not take
+    return Variant(name, settings, codebook, panel, None if number is None else float(number))

@@ -1,0 +1,123 @@
+"""What to run on a machine with CUDA: its tests, the throughput table and a short Table 2, and one report of them.
+
+    make gpu
+
+Each step has a time limit and runs in a process of its own; one that fails does not stop the others. The report names
+the device. Without CUDA there is nothing to do: the command says so in one line and returns 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+N_LINES = 60  # of each step's output that the report keeps, the last ones
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to run.
+
+    Attributes:
+        title: in the report.
+        command: arguments of the Python interpreter, from the root of the repository.
+        minutes: that it may take.
+    """
+
+    title: str
+    command: tuple[str, ...]
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a step ended: "passed", or what went wrong; how long it took, and what it printed."""
+
+    step: Step
+    ended: str
+    seconds: float
+    output: str
+
+
+def steps(out: Path, device: str) -> tuple[Step, ...]:
+    """Return what is run on a device; tables and figures go into folders of `out`."""
+    short = ["--steps=3200", "--seeds=0", "--checkpoints=2", "--jobs=2"]
+    return (
+        Step("Tests on CUDA", ("-m", "pytest", "-m", "cuda", "tests"), 10),
+        Step("Throughput", ("benchmarks/throughput.py", f"--device={device}", f"--out={out / 'throughput'}"), 10),
+        Step(
+            "Table 2, `--preset full` with one seed and 3,200 user-steps",
+            ("benchmarks/compare.py", "--preset=full", *short, f"--device={device}", f"--out={out / 'table2'}"),
+            40,
+        ),
+    )
+
+
+def run_step(step: Step) -> Done:
+    """Run a step to its end or to its limit."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    started = time.perf_counter()
+    try:
+        done = subprocess.run(
+            [sys.executable, *step.command],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60 * step.minutes,
+        )
+        ended = "passed" if done.returncode == 0 else f"FAILED with status {done.returncode}"
+        output = done.stdout
+    except subprocess.TimeoutExpired as error:
+        ended, output = f"STOPPED at the limit of {step.minutes:g} minutes", error.stdout or b""
+    return Done(step, ended, time.perf_counter() - started, output.decode(errors="replace"))
+
+
+def report(machine: str, done: Sequence[Done]) -> str:
+    """Return the report as Markdown: the machine, how each step ended, and the end of what it printed."""
+    lines = ["# Report of a GPU", "", machine, "", "| Step | Result | Seconds |", "| --- | --- | ---: |"]
+    lines += [f"| {one.step.title} | {one.ended} | {one.seconds:.0f} |" for one in done]
+    for one in done:
+        lines += ["", f"## {one.step.title}", "", f"`python {shlex.join(one.step.command)}`", "", "```text"]
+        lines += [*one.output.strip().splitlines()[-N_LINES:], "```"]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0 if every step passed or there is no CUDA, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="gpu.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda", help="cuda or cuda:N (cuda)")
+    parser.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder (results/gpu)")
+    options = parser.parse_args(arguments)
+    import torch
+
+    from hsrl_agent.evaluation.provenance import device_name, git_commit
+
+    if not torch.cuda.is_available():
+        print("gpu.py: torch sees no CUDA device on this machine; nothing was run.")
+        return 0
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    machine = (
+        f"{device_name(options.device)}; torch {torch.__version__}, CUDA {torch.version.cuda}; commit {git_commit()}"
+    )
+    done: list[Done] = []
+    for step in steps(out, options.device):
+        print(f"{step.title} (at most {step.minutes:g} minutes) ..", flush=True)
+        done.append(run_step(step))
+        print(f"  {done[-1].ended}, {done[-1].seconds:.0f} s", flush=True)
+        (out / "REPORT.md").write_text(report(machine, done), encoding="utf-8")  # after each, in case of a crash
+    print(f"written: {out / 'REPORT.md'}")
+    return int(any(one.ended != "passed" for one in done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
