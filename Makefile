@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: table2 test lint types install bundles clean
+.PHONY: table2 test lint types install docs bundles clean
 
 table2: $(VENV)/.installed
 	$(BIN)/python benchmarks/compare.py --preset quick --jobs 2 --out results/table2
@@ -20,6 +20,10 @@ types: $(VENV)/.installed-dev
 
 install: $(VENV)/.installed
 
+# The site, in site/. It fails on a warning.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m mkdocs build --strict
+
 # The bundles in the package, from worlds whose users are known. On one thread, the same machine writes the same bytes.
 bundles: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --out hsrl_gym/bundles/rl4rs
@@ -35,5 +39,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) results build *.egg-info
+	rm -rf $(VENV) results build site *.egg-info
