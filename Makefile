@@ -22,7 +22,8 @@ install: $(VENV)/.installed
 
 # The site, in site/. It fails on a warning.
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site: site/index.html"
 
 # The bundles in the package, from worlds whose users are known. On one thread, the same machine writes the same bytes.
 bundles: $(VENV)/.installed

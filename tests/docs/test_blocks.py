@@ -167,8 +167,8 @@ def parsed(module: Any, arguments: list[str]) -> None:
     """Parse arguments with a module's `parser()`."""
     from hsrl_gym.errors import HsrlError
 
-    parser: argparse.ArgumentParser = module.parser()
+    make: Callable[[], argparse.ArgumentParser] = getattr(module, "parser", None) or module._parser
     try:
-        parser.parse_args(arguments)
+        make().parse_args(arguments)
     except (HsrlError, SystemExit) as error:
         pytest.fail(f"{arguments}: {error}")
