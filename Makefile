@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: table2 test lint types install bundles gpu clean
+.PHONY: table2 test lint types install docs bundles gpu clean
 
 table2: $(VENV)/.installed
 	$(BIN)/python benchmarks/compare.py --preset quick --jobs 2 --out results/table2
@@ -19,6 +19,11 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 install: $(VENV)/.installed
+
+# The site, in site/. It fails on a warning.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site: site/index.html"
 
 # The bundles in the package, from worlds whose users are known. On one thread, the same machine writes the same bytes.
 bundles: $(VENV)/.installed
@@ -39,5 +44,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) results build *.egg-info
+	rm -rf $(VENV) results build site *.egg-info
