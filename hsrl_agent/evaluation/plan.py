@@ -156,6 +156,7 @@ def make_plan(given: argparse.Namespace) -> Plan:
                         settings=changed,
                         env_kwargs=task.env_kwargs,
                         variant=variant.name if variant is not None else "",
+                        protocol_kwargs=variant.place if variant is not None else {},
                     )
                     for seed in seeds
                 ]
