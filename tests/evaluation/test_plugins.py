@@ -66,7 +66,11 @@ def test_tables_need_no_module_of_a_plug_in() -> None:
     ("method", "settings", "message"),
     [
         ("hsrl", {"gama": 0.9}, "unknown setting of 'hsrl' 'gama'; did you mean gamma"),
-        ("hsrl", {"policy_kwargs": {"withd": 3}}, "unknown entry of policy_kwargs of 'hsrl' 'withd'; did you mean width"),
+        (
+            "hsrl",
+            {"policy_kwargs": {"withd": 3}},
+            "unknown entry of policy_kwargs of 'hsrl' 'withd'; did you mean width",
+        ),
         ("a2c", {"buffer_size": 3}, "unknown setting of 'a2c' 'buffer_size'"),
         ("random", {"temperature": 2}, "got the setting 'temperature' for 'random', which takes none"),
         ("hsrl", {"seed": 3}, "unknown setting of 'hsrl' 'seed'"),
