@@ -16,7 +16,8 @@ import torch
 
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.vec_env import SlateVecEnv
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.items.codebook import fit_codebook
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
@@ -83,7 +84,7 @@ def unlearned_bundle(shape: Shape) -> Bundle:
     profile = generator.normal(size=(N_USERS, N_PROFILE)).astype(np.float32)
     history = generator.integers(1, shape.catalog + 1, (N_USERS, shape.history)).astype(np.int32)
     slate = generator.integers(1, shape.catalog + 1, (N_USERS, shape.slate)).astype(np.int32)
-    pool = UserPool(profile, history, slate, np.zeros_like(slate, dtype=np.uint8))
+    pool = LoggedSlates(profile, history, slate, np.zeros(slate.shape, np.uint8))
     config = SimulatorConfig(shape.catalog, N_FEATURES, N_PROFILE, shape.history)
     with torch.random.fork_rng():
         torch.manual_seed(0)
