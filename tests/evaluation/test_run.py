@@ -40,7 +40,8 @@ from dataclasses import replace
 
 def halve(spec, progress):
     result = learn_and_score(spec, progress)
-    return replace(result, extra={"half": spec.protocol_kwargs["share"] * result.score.depth, "threads": torch.get_num_threads()})
+    share = spec.protocol_kwargs["share"]
+    return replace(result, extra={"half": share * result.score.depth, "threads": torch.get_num_threads()})
 """
 
 
