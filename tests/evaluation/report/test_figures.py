@@ -9,7 +9,7 @@ import pytest
 from made_results import HSRL_RUNS, LEVEL_METRICS, make_result
 
 from hsrl_agent.evaluation.report.dots import dot_figure
-from hsrl_agent.evaluation.report.figures import GREY, apart, band_name, spread, to_svg, write_png
+from hsrl_agent.evaluation.report.figures import GREY, apart, band_name, dark_style, spread, to_svg, write_png
 from hsrl_agent.evaluation.report.grouping import group, in_colour
 from hsrl_agent.evaluation.report.levels import WEIGHTS, levels_figure
 from hsrl_agent.methods import METHODS
@@ -75,6 +75,15 @@ def test_svg_stands_on_its_own_and_takes_the_colours_of_the_page() -> None:
     targets += [part.split(")")[0] for part in text.split("url(#")[1:]]
     assert targets
     assert set(targets) <= set(ids)
+
+
+def test_dark_looks_are_lighter_on_a_dark_ground() -> None:
+    """Half-way to white: (0x33 + 255) // 2 is 0x99."""
+    text = to_svg(dot_figure(group([make_result("a2c-pretrained", 0, 1.0)])["ML1M"]), "dots", "dots")
+    assert METHODS["a2c-pretrained"].look.colour == "#332288"
+    assert "var(--look-332288, #332288)" in text
+    assert "--look-332288: #9990c3;" in dark_style()
+    assert METHODS["hsrl"].look.colour.lower()[1:] not in dark_style()
 
 
 def test_a_png_is_the_same_each_time(tmp_path) -> None:
