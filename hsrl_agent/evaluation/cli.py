@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from hsrl_agent.evaluation.terminal import make_console, run_command, say
 
@@ -48,24 +47,23 @@ def _report(arguments: Sequence[str]) -> int:
         from pathlib import Path
 
         from hsrl_agent.evaluation import options
-        from hsrl_agent.evaluation.report.write import print_report, write_report
+        from hsrl_agent.evaluation.report.write import KINDS, kind_of, print_report, write_report
         from hsrl_agent.evaluation.store import read_results
 
         parser = options.Parser(prog=name, description="Write and print the tables and figures of finished results.")
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="results.jsonl, or its folder")
         parser.add_argument("--out", type=options.folder, required=True, metavar="DIR", help="folder of the tables")
-        parser.add_argument(
-            "--what", default="table2", metavar="NAME", help="table2 (default), table3, figure5, figure6, .."
-        )
+        parser.add_argument("--what", choices=KINDS, help="which tables (those of the kind of the results)")
         given = parser.parse_args(arguments)
         results = [result for path in given.paths for result in read_results(path)]
         seeds = {
             task: sorted({one.spec.seed for one in results if one.spec.task == task})
             for task in dict.fromkeys(result.spec.task for result in results)
         }
+        what = given.what or kind_of(results)
         console = make_console()
-        files = write_report(results, given.out, given.what, seeds)
-        print_report(console, results, given.what, seeds)
+        files = write_report(results, given.out, what, seeds)
+        print_report(console, results, what, seeds)
         for path in files:
             say(console, f"written: {path}")
         return 0
@@ -78,16 +76,17 @@ def _methods(arguments: Sequence[str]) -> int:
 
     def work() -> int:
         from hsrl_agent.evaluation.options import Parser
-        from hsrl_agent.evaluation.plugins import METHODS, settings_of
+        from hsrl_agent.evaluation.plugins import settings_of
         from hsrl_agent.evaluation.report.table import Column, Table
         from hsrl_agent.method import Method
+        from hsrl_agent.methods import METHODS
 
         Parser(prog=name, description="List the methods: name, label, action mode and settings.").parse_args(arguments)
         columns: list[Column[Method]] = [
             Column("name", "Name", lambda method: method.name),
             Column("label", "Label", lambda method: method.label),
             Column("action_mode", "Action mode", lambda method: method.action_mode),
-            Column("learns", "Learns", lambda method: "online" if method.learns_online else "from the log or not at all"),
+            Column("learns", "Learns", lambda method: "online" if method.learns_online else "offline"),
             Column("settings", "Settings", lambda method: ", ".join(settings_of(method)) or "none"),
         ]
         console = make_console()

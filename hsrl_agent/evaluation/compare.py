@@ -44,7 +44,7 @@ def compare(plan: Plan, name: str) -> int:
     from hsrl_agent.evaluation.pool import run_all, write_details
     from hsrl_agent.evaluation.progress import make_display
     from hsrl_agent.evaluation.report.write import print_report, write_report
-    from hsrl_agent.evaluation.store import RUNS, read_runs
+    from hsrl_agent.evaluation.store import RUNS, read_runs, write_results
 
     console = make_console()
     keys = [spec.key() for spec in plan.specs]
@@ -68,7 +68,8 @@ def compare(plan: Plan, name: str) -> int:
     results = [replace(found[key], spec=spec) for spec, key in zip(plan.specs, keys, strict=True) if key in found]
     files = write_details(plan.out, todo, failed)
     if results:
-        files = [*write_report(results, plan.out, plan.what, plan.seeds()), *files]
+        report = write_report(results, plan.out, plan.what, plan.seeds())
+        files = [write_results(results, plan.out), *report, *files]
         print_report(console, results, plan.what, plan.seeds())
     for path in files:
         say(console, f"written: {path}")

@@ -110,7 +110,7 @@ class LearningCurve(VecEnvWrapper):
         except Exception:
             if isinstance(self.agent, BaseAlgorithm):
                 raise
-            # Someone's own agent may be unable to answer before it has learned. If it never can, the last score says so.
+            # One's own agent may be unable to answer before it has learned. If it never can, the last score fails.
         else:
             self.points.append(point(self.n_steps, seconds, scores))
         self.seconds_scoring += time.perf_counter() - before

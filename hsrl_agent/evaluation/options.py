@@ -45,7 +45,9 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     """Return a comma-separated list of whole numbers from 0 on, each once."""
     parts = names(text)
     if not all(re.fullmatch(r"\d+", part) for part in parts):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected whole numbers separated by commas, for instance 0,1,2")
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected whole numbers separated by commas, for instance 0,1,2"
+        )
     return tuple(dict.fromkeys(map(int, parts)))
 
 
@@ -75,7 +77,9 @@ def device(text: str) -> str:
         raise argparse.ArgumentTypeError(f"got {text}, expected cpu, cuda or cuda:N")
     index = int(text.partition(":")[2] or 0)
     if text != "cpu" and index >= torch.cuda.device_count():
-        raise argparse.ArgumentTypeError(f"got {text}, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu")
+        raise argparse.ArgumentTypeError(
+            f"got {text}, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu"
+        )
     return text
 
 

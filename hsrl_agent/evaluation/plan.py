@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsrl_agent.evaluation import options
-from hsrl_agent.evaluation.plugins import METHODS, is_plugin, record_of, resolve, sorted_methods
+from hsrl_agent.evaluation.plugins import is_plugin, record_of, resolve, sorted_methods
 from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.settings import (
     NO_SETTINGS,
@@ -21,6 +21,7 @@ from hsrl_agent.evaluation.settings import (
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.tasks import BUNDLE_ENV, Task, bundle_digest, bundle_folder, distinct, find_env, make_task
 from hsrl_agent.method import merged
+from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import read_manifest
 from hsrl_gym.envs.rules import REWARDS
 from hsrl_gym.errors import HsrlError, unknown_name
@@ -76,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", default="quick", metavar="NAME", help=f"numbers that no option names: {', '.join(preset_names())}")
     add("--envs", type=options.names, metavar="ID,..", help="environments (those of the preset)")
     add("--methods", type=options.names, metavar="NAME,..", help=f"of {', '.join(METHODS)} (those of the preset)")
-    add("--variants", type=options.names, metavar="NAME,..", help="of --table 3 or --figure 5, beside HSRL itself (all)")
+    add(
+        "--variants", type=options.names, metavar="NAME,..", help="of --table 3 or --figure 5, beside HSRL itself (all)"
+    )
     add("--agent", action="append", default=[], metavar="MODULE:CLASS", help="one more method, anyone's; repeatable")
     add("--seeds", type=options.whole_numbers, metavar="N,..", help="each one a run: 0,1,2 are three seeds, 3 is one")
     add("--steps", type=options.whole_number, metavar="N", help="user-steps to learn from")

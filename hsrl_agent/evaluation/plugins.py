@@ -95,7 +95,7 @@ def _keywords(made: type) -> set[str]:
     for parent in made.__mro__:
         if "__init__" not in vars(parent) or parent in (object, torch.nn.Module):
             continue  # a mixin without arguments
-        parameters = inspect.signature(parent.__init__).parameters
+        parameters = inspect.signature(vars(parent)["__init__"]).parameters
         known |= {name for name, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
         if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):
             break

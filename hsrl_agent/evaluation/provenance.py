@@ -18,6 +18,7 @@ import hsrl_agent
 import hsrl_gym
 
 _PACKAGES = ("torch", "stable-baselines3", "gymnasium", "numpy")
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _ONLY_DRAWS = "hsrl_agent/evaluation/report/"
 
 
@@ -51,9 +52,8 @@ def bare_code(source: str) -> str:
     """Return Python source without comments, docstrings and formatting."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
     return ast.dump(tree)
 
 

@@ -88,7 +88,8 @@ def read_preset(name: str, path: Path = PRESETS) -> Preset:
         ):
             what = f"{'a list of ' if of_list else 'a '}{'name' if kind is str else 'whole number'}{'s' * of_list}"
             raise HsrlError(f"{where}: got {key}: {value!r}, expected {what}.")
-    return Preset(**{key: tuple(value) if isinstance(value, list) else value for key, value in preset.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in preset.items()}
+    return Preset(**values)
 
 
 def choose_settings(named: str | None, digest: str) -> Settings:

@@ -14,7 +14,7 @@ from hsrl_agent.evaluation.result import RunResult
 from hsrl_gym.errors import HsrlError
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas as pd
 
 RUNS, RESULTS = "runs", "results.jsonl"
 
@@ -101,16 +101,16 @@ def read_results(path: Path) -> list[RunResult]:
     return results
 
 
-def results_frame(results: Sequence[RunResult]) -> pandas.DataFrame:
+def results_frame(results: Sequence[RunResult]) -> pd.DataFrame:
     """Return results as a DataFrame, a row a run, with flat columns.
 
     The columns are those of the spec (settings and env_kwargs as JSON), the scores (`true_` and `train_` in front of
     those of the second judges), the facts of the data (`data_`), the provenance, the reward rule and whatever the
     protocol adds.
     """
-    import pandas
+    import pandas as pd
 
-    return pandas.DataFrame([_flat(result.to_dict()) for result in results])
+    return pd.DataFrame([_flat(result.to_dict()) for result in results])
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

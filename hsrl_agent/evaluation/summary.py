@@ -123,25 +123,28 @@ def _gap(one: RunResult, other: RunResult, name: str) -> float:
     return float(getattr(one.score, name) - getattr(other.score, name))
 
 
+_JUDGES = {"true_user": "true_score", "train_user": "train_score"}  # Belief.other: field of a result
+
+
 @dataclass(frozen=True)
 class Belief:
     """How the scores of a task by the learned `eval` user agree with those of a second judge.
 
     Attributes:
         task: name of the task.
-        judge: "true" for the true user; "train" for the user that agents learned from, where nobody knows the true one.
-            Agreement with that one tells how much of a score is a method's answer to the one model it learned from.
         tau: Kendall's tau-b between the lines' mean Total Rewards by the one and by the other: 1 for the same ranking,
             -1 for the reverse. None with fewer than two lines, or where all have one score.
         gaps: by line, Total Reward by the `eval` user minus that by the judge, mean over the seeds.
+        other: the judge: "true_user"; or "train_user", the one that agents learned from, where nobody knows the true
+            one. Agreement with that one tells how much of a score is a method's answer to the model it learned from.
         repeated: Kendall's tau-b between the rankings of one seed and another, both by the `eval` user, mean over all
             pairs of seeds; None as for `tau`. Where it is low, lines differ by little more than their seeds do.
     """
 
     task: str
-    judge: str
     tau: float | None
     gaps: Mapping[str, float]
+    other: str = "true_user"
     repeated: float | None = None
 
 
@@ -149,24 +152,24 @@ def believe(results: Iterable[RunResult]) -> list[Belief]:
     """Return a belief for each task and each judge that has scored runs of it. Other runs do not count."""
     beliefs = []
     for task, lines in by_line(results).items():
-        for judge in ("true", "train"):
-            pairs = {line: _pairs(runs, judge) for line, runs in lines.items()}
+        for other, field_name in _JUDGES.items():
+            pairs = {line: _pairs(runs, field_name) for line, runs in lines.items()}
             scored = {line: by_seed for line, by_seed in pairs.items() if by_seed}
             if scored:
-                beliefs.append(_belief(task, judge, scored))
+                beliefs.append(_belief(task, other, scored))
     return beliefs
 
 
-def _pairs(runs: Runs, judge: str) -> dict[int, tuple[float, float]]:
+def _pairs(runs: Runs, field_name: str) -> dict[int, tuple[float, float]]:
     """Return by seed the Total Rewards by the `eval` user and by the judge."""
-    scores = {seed: getattr(one, f"{judge}_score") for seed, one in runs.items()}
+    scores = {seed: getattr(one, field_name) for seed, one in runs.items()}
     return {seed: (runs[seed].score.total_reward, score.total_reward) for seed, score in scores.items() if score}
 
 
-def _belief(task: str, judge: str, lines: Mapping[str, Mapping[int, tuple[float, float]]]) -> Belief:
+def _belief(task: str, other: str, lines: Mapping[str, Mapping[int, tuple[float, float]]]) -> Belief:
     means = np.array([np.mean(list(by_seed.values()), axis=0) for by_seed in lines.values()])  # (lines, 2)
     gaps = dict(zip(lines, (means[:, 0] - means[:, 1]).tolist(), strict=True))
-    return Belief(task, judge, _tau(means[:, 0], means[:, 1]), gaps, _repeated(lines))
+    return Belief(task, _tau(means[:, 0], means[:, 1]), gaps, other, _repeated(lines))
 
 
 def _repeated(lines: Mapping[str, Mapping[int, tuple[float, float]]]) -> float | None:
