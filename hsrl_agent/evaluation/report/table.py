@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import html
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from hsrl_agent.evaluation.report.text import to_html, to_plain
 from hsrl_agent.evaluation.statistics import Interval
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas as pd
     from rich.table import Table as RichTable
 
 Line = TypeVar("Line")
@@ -23,12 +24,14 @@ class Column(Generic[Line]):
 
     Attributes:
         name: in CSV; an interval becomes NAME_mean, NAME_low, NAME_high.
-        heading: for people.
-        value: from a line to its cell; None for an empty one.
+        heading: for people, with the unit.
+        value: from a line to its cell; None for an empty one. A text may hold `code` and **strong**.
         digits: after the point.
         signed: whether positive numbers have a plus.
         always: whether the column is shown even where all of its cells are empty.
         only_csv: whether people are not shown it.
+        optional: whether a terminal that is too narrow leaves it out.
+        words: whether its cells are texts that may be broken into lines.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Column(Generic[Line]):
     signed: bool = False
     always: bool = False
     only_csv: bool = False
+    optional: bool = False
+    words: bool = False
 
     def text(self, line: Line) -> str:
         """Return the cell of a line for people."""
@@ -46,90 +51,125 @@ class Column(Generic[Line]):
             return cell.text(self.digits, self.signed)
         if isinstance(cell, str) or cell is None:
             return cell or ""
-        return f"{cell:{'+' if self.signed else ''}.{self.digits}f}"
+        return f"{cell:{'+' if self.signed else ','}.{self.digits}f}"
 
     def data(self, line: Line) -> dict[str, Any]:
         """Return the cell of a line as plain columns, all digits."""
         cell = self.value(line)
-        if isinstance(cell, Interval):
-            return {f"{self.name}_{end}": getattr(cell, end) for end in ("mean", "low", "high")}
-        return {self.name: cell}
+        return {self.name: cell} if not isinstance(cell, Interval) else _ends(self.name, cell)
 
 
 @dataclass(frozen=True)
 class Table(Generic[Line]):
-    """Lines under declared columns; the first column holds names, the others numbers.
+    """Lines under declared columns; the first column that is shown holds names.
 
     Attributes:
         title: above the table.
         columns: in their order.
         lines: what each column takes its cell from.
         leading: which lines stand out, for instance HSRL's.
+        notes: below the table, a sentence or two each.
     """
 
     title: str
     columns: Sequence[Column[Line]]
     lines: Sequence[Line]
     leading: Callable[[Line], bool] = lambda line: False
+    notes: Sequence[str] = ()
 
     def shown(self) -> list[Column[Line]]:
         """Return the columns that people are shown: those with anything in them."""
         return [
             column
             for column in self.columns
-            if not column.only_csv and (column.always or any(column.text(line) for line in self.lines))
+            if not column.only_csv and (column.always or any(map(column.text, self.lines)))
         ]
 
     def markdown(self) -> str:
-        """Return it as Markdown, without the title."""
+        """Return it as Markdown, without title and notes."""
         columns = self.shown()
-        rows = [[column.heading for column in columns], ["---", *["---:"] * (len(columns) - 1)]]
+        rows = [[column.heading for column in columns]]
         rows += [[column.text(line) for column in columns] for line in self.lines]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        head, *body = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+        rule = ["---" if column.words or place == 0 else "---:" for place, column in enumerate(columns)]
+        return "\n".join([head, f"| {' | '.join(rule)} |", *body])
 
-    def frame(self) -> pandas.DataFrame:
-        """Return all columns with all digits as a pandas DataFrame, a row a line."""
-        import pandas
+    def frame(self) -> pd.DataFrame:
+        """Return all columns with all digits as a pandas DataFrame, a row a line.
 
-        return pandas.DataFrame(
-            [{k: v for column in self.columns for k, v in column.data(line).items()} for line in self.lines]
-        )
+        A column that holds an interval in any line has its three ends in all of them.
+        """
+        import pandas as pd  # takes half a second, which those who only read a table need not wait for
+
+        rows: list[dict[str, Any]] = [{} for _ in self.lines]
+        for column in self.columns:
+            cells = [column.value(line) for line in self.lines]
+            spread = any(isinstance(cell, Interval) for cell in cells)
+            for row, line, cell in zip(rows, self.lines, cells, strict=True):
+                row |= _ends(column.name, None) if spread and cell is None else column.data(line)
+        return pd.DataFrame(rows)
 
     def rich(self, width: int) -> RichTable:
-        """Return it for a terminal of `width` columns; where it is too narrow an interval takes a line of its own."""
+        """Return it for a terminal of `width` columns.
+
+        Where it is too wide, intervals take a line of their own; where that is not enough, optional columns are left
+        out.
+        """
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        columns = self.shown()
-        texts = [[column.text(line) for column in columns] for line in self.lines]
-        longest = [
-            max([len(column.heading), *(len(row[place]) for row in texts)]) for place, column in enumerate(columns)
-        ]
-        narrow = sum(longest) + 3 * len(columns) + 1 > width
-        table = RichTable(title=self.title, title_justify="left", title_style="bold")
+        columns, form = self._fitted(width)
+        table = RichTable(title=Text(self.title, style="bold"), title_justify="left")
         for place, column in enumerate(columns):
-            heading = column.heading.replace(" [", "\n[") if narrow else column.heading
-            table.add_column(Text(heading), justify="left" if place == 0 else "right")
-        for line, row in zip(self.lines, texts, strict=True):
-            cells = [text.replace(" [", "\n[") if narrow else text for text in row]
-            table.add_row(*map(Text, cells), style="bold" if self.leading(line) else None)
+            heading = textwrap.fill(column.heading, self._width(column, form))
+            justify: Any = "left" if column.words or place == 0 else "right"
+            table.add_column(Text(heading), justify=justify)
+        for line in self.lines:
+            cells = (Text(form(to_plain(column.text(line)))) for column in columns)
+            table.add_row(*cells, style="bold" if self.leading(line) else None)
         return table
 
-    def html(self) -> str:
-        """Return it as an HTML table, without the title."""
+    def _fitted(self, width: int) -> tuple[list[Column[Line]], Callable[[str], str]]:
+        """Return the columns that fit, and the form of their cells."""
         columns = self.shown()
-        head = "".join(f"<th>{html.escape(column.heading)}</th>" for column in columns)
+        for form in (str, _folded):
+            if sum(self._width(column, form) + 3 for column in columns) + 1 <= width:
+                return columns, form
+        return [column for column in columns if not column.optional], _folded
+
+    def _width(self, column: Column[Line], form: Callable[[str], str]) -> int:
+        """Return how wide a column is; its heading is broken at spaces."""
+        cells = (form(to_plain(column.text(line))) for line in self.lines)
+        return max(map(len, [*column.heading.split(), *(part for cell in cells for part in cell.split("\n"))]))
+
+    def html(self) -> str:
+        """Return it as an HTML table, without title and notes."""
+        columns = self.shown()
+        head = "".join(f"<th{_kind(column)}>{to_html(column.heading)}</th>" for column in columns)
         body = "\n".join(
             f"<tr{' class=leading' if self.leading(line) else ''}>"
-            + "".join(f"<td>{_html_cell(column, line)}</td>" for column in columns)
+            + "".join(f"<td{_kind(column)}>{_html_cell(column, line)}</td>" for column in columns)
             + "</tr>"
             for line in self.lines
         )
         return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
+def _ends(name: str, cell: Interval | None) -> dict[str, Any]:
+    return {f"{name}_{end}": getattr(cell, end, None) for end in ("mean", "low", "high")}
+
+
+def _folded(text: str) -> str:
+    """Return a mean above its interval."""
+    return text.replace(" [", "\n[")
+
+
+def _kind(column: Column[Line]) -> str:
+    return " class=words" if column.words else ""
+
+
 def _html_cell(column: Column[Line], line: Line) -> str:
-    text = html.escape(column.text(line))
+    text = to_html(column.text(line))
     if isinstance(column.value(line), Interval):
         mean, _, ends = text.partition(" ")
         return f"<span class=mean>{mean}</span> <small>{ends}</small>"
