@@ -1,4 +1,4 @@
-"""An agent of one's own in the benchmark: anything with `learn` and `predict`.
+"""Your own agent in the benchmark: any class with `learn` and `predict`.
 
 python benchmarks/compare.py --envs HSRL-RL4RS-v0 --methods popularity,hsrl --agent examples.my_agent:MyAgent
 """
@@ -11,16 +11,16 @@ import numpy as np
 
 
 class MyAgent:
-    """Show random slates, count, then show everybody the items with the highest click rate."""
+    """Show random slates and count clicks; then show everybody the items with the highest click rate."""
 
-    action_mode = "item"  # an action names K items; without this line, the tokens of K semantic IDs
+    action_mode = "item"  # actions are K item numbers; without this line, the tokens of K semantic IDs
 
     def __init__(self, env: Any, seed: int = 0) -> None:
         self.env, self.generator = env, np.random.default_rng(seed)
         self.n_items, self.slate_size = env.action_space.nvec[0], len(env.action_space.nvec)
 
     def learn(self, total_timesteps: int) -> None:
-        """Act for `total_timesteps` user-steps; `env` is an SB3 VecEnv of many users, who arrive by themselves."""
+        """Act for `total_timesteps` user-steps; `env` is an SB3 VecEnv that replaces users who leave."""
         shown, clicks = np.full(self.n_items, 10.0), np.ones(self.n_items)
         self.env.reset()
         for _ in range(total_timesteps // self.env.num_envs):

@@ -1,4 +1,4 @@
-"""A user, three random slates, and what comes back."""
+"""Show three random slates to one user, and print the clicks."""
 
 import gymnasium as gym
 

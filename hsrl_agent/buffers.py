@@ -1,4 +1,4 @@
-"""A replay buffer that also keeps what was really shown and what was clicked."""
+"""A replay buffer that also stores the slates that were shown and their clicks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class SlateSamples(NamedTuple):
 
     Attributes:
         observations, next_observations: profile (B, P) and history (B, H).
-        slates: (B, K) int64 item ids that were shown.
+        slates: (B, K) int64, ids of the items that were shown.
         clicks: (B, K) float32, 1 where the item was clicked.
         rewards: (B,) float32.
-        terminated: (B,) float32, 1 where the user left; a session cut at the horizon is not terminated.
+        terminated: (B,) float32, 1 where the user left. A session truncated at the horizon is not terminated.
         patience, next_patience: (B,) float32, before and after the step.
-        latents: (B, Z) float32, what the algorithm stored as its action; None for those that keep none.
-        credits: (B, K) float32, what each item was worth (see `credit.difference_rewards`); None where nobody asks.
+        latents: (B, Z) float32, points that the algorithm acted through; None if it has none.
+        credits: (B, K) float32, credit of each item (see `credit.difference_rewards`); None if it is not computed.
     """
 
     observations: dict[str, torch.Tensor]
@@ -42,15 +42,26 @@ class SlateSamples(NamedTuple):
 
 
 class SlateReplayBuffer(DictReplayBuffer):
-    """A replay buffer of ids as tensors on the device of the agent, filled from `info["slate"]` and `info["clicks"]`.
+    """A replay buffer of ids, as tensors on the agent's device, filled from SB3's infos.
 
-    The slate that was shown, not the action, is what clicks belong to; behavioral cloning (eq. 24) and credit per
-    item need both. An algorithm that acts through a point in a latent space has that stored as its action, and says
-    how wide it is (`latent_width`); one that credits items one by one keeps the credits here (`keeps_credits`,
-    `credit`). SB3's own buffer keeps arrays in the host's memory, which every sample would have to cross from.
+    It stores the slate that was shown instead of the action: clicks belong to the slate, and behavioral cloning
+    (eq. 24) and credit per item need both. SB3's own buffer keeps arrays in host memory, and every sample would have to
+    be copied to the device.
+
+    Args:
+        buffer_size: transitions kept, of all environments together.
+        observation_space, action_space, device, n_envs: from the algorithm.
+        optimize_memory_usage: must be False.
+        handle_timeout_termination: whether truncated sessions count as not terminated.
+        seed: of the draws.
+        latent_width: Z, for an algorithm that acts through a point in R^Z and stores it as its action; 0 for none.
+        keeps_credits: whether there is a column for the credit of each item (see `credit`).
 
     Attributes:
         columns: (size, n_envs, ..) tensors by name; those of the next observation begin with `next_`.
+
+    Raises:
+        HsrlError: for optimize_memory_usage=True.
     """
 
     def __init__(
@@ -66,7 +77,8 @@ class SlateReplayBuffer(DictReplayBuffer):
         latent_width: int = 0,
         keeps_credits: bool = False,
     ) -> None:
-        super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)  # no arrays
+        # Skips ReplayBuffer, which would allocate NumPy arrays.
+        super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)
         if optimize_memory_usage:
             raise HsrlError("got optimize_memory_usage=True, expected False: observations are ids, and small already.")
         self.buffer_size = max(buffer_size // n_envs, 1)  # vector steps
@@ -95,7 +107,7 @@ class SlateReplayBuffer(DictReplayBuffer):
 
     @property
     def device(self) -> torch.device:
-        """Where the columns are; they move with it, which is how SB3 moves a buffer that was loaded."""
+        """Device of the columns. Setting it moves them: that is how SB3 moves a loaded buffer."""
         return self._device
 
     @device.setter
@@ -104,7 +116,7 @@ class SlateReplayBuffer(DictReplayBuffer):
         self.columns = {name: column.to(device) for name, column in getattr(self, "columns", {}).items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is saved: the columns in the host's memory, to be read on any machine."""
+        """Return what is saved, with the columns in host memory, so that any machine can read it."""
         columns = {name: column.cpu() for name, column in self.columns.items()}
         return {**self.__dict__, "columns": columns, "_device": torch.device("cpu")}
 
@@ -117,10 +129,10 @@ class SlateReplayBuffer(DictReplayBuffer):
         done: NDArray[Any],
         infos: list[dict[str, Any]],
     ) -> None:
-        """Store one vector step.
+        """Store one vector step; SB3 passes arrays of n_envs rows and one info per environment.
 
         Raises:
-            HsrlError: if the environment does not say what was shown and clicked.
+            HsrlError: if the infos lack `slate`, `clicks`, `patience` or `patience_before`.
         """
         missing = [name for name in ("slate", "clicks", "patience", "patience_before") if name not in infos[0]]
         if missing:
@@ -157,11 +169,11 @@ class SlateReplayBuffer(DictReplayBuffer):
         return self._samples({name: column.flatten(0, 1).index_select(0, at) for name, column in self.columns.items()})
 
     def vector_step(self, ago: int = 0) -> SlateSamples:
-        """Return the transitions of a vector step, one an environment: the last one, or that of some steps `ago`."""
+        """Return the transitions of one vector step, n_envs of them; `ago` counts back from the last one."""
         return self._samples({name: column[self.pos - 1 - ago].clone() for name, column in self.columns.items()})
 
     def credit(self, ago: int, credits: torch.Tensor) -> None:
-        """Keep what each item of a vector step was worth, (n_envs, K).
+        """Store the credit of each item, (n_envs, K), of the vector step `ago` steps before the last one.
 
         Raises:
             HsrlError: if the buffer was not made to keep credits.

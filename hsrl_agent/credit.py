@@ -1,4 +1,4 @@
-"""Credit for each item of a slate: what its click changed, by the critic's own account.
+"""Credit for each item of a slate: the change in Q that its click caused, as estimated by the critic.
 
 Letters: B transitions, C clicks in them, M rows of the buffer, K slate size.
 """
@@ -19,28 +19,28 @@ Value = Callable[[dict[str, Tensor], Tensor], Tensor]
 
 
 def difference_rewards(batch: SlateSamples, gains: Tensor, value: Value, gamma: float) -> Tensor:
-    """Return what each item's click was worth, (B, K): Q of the transition minus Q had this one click not happened.
+    """Return the credit of each item, (B, K): Q of the transition minus Q without that item's click.
 
-    The state after a slate is the history with its clicks, and the patience that they left. So the state without the
-    click of item k can be written down, and the critic says what that is worth:
+    The dynamics are known: clicked items are appended to the history, and patience follows from the number of clicks.
+    So the next state without the click of item k can be constructed, and the critic evaluates it:
 
         D_k = r(n) - r(n - 1) + gamma (V(s') - V(s'_-k)),  0 for an item without a click,
 
-    where n items were clicked, and s'_-k lacks item k in its history and what the n-th click adds to the patience (on
-    average, where a rule depends on more than n). An item that is clicked now and spoils what follows is blamed for it;
-    the slate's advantage shows this only through the noise of the other items (difference rewards: Wolpert & Tumer
+    where n items were clicked, and s'_-k lacks item k in the history and the patience that the n-th click adds (its
+    mean, where a rule depends on more than n). An item that is clicked now and spoils later clicks gets the blame. The
+    advantage of the slate shows this only through the noise of the other items (difference rewards: Wolpert & Tumer
     2002; Foerster et al. 2018).
 
     Args:
         batch: B transitions.
         gains: (K + 1, 2), what the n-th click adds to reward and patience; see `click_gains`.
-        value: V.
+        value: V; takes observations of B' states and their patience (B',), returns (B',).
         gamma: discount.
     """
     n_users = len(batch.clicks)
-    # On a GPU this waits, once a vector step, for what came from the host just before.
+    # `nonzero` makes the host wait for the GPU, once per vector step.
     users, slots = batch.clicks.nonzero(as_tuple=True)  # of C clicks
-    # Each transition as it was, then once without each of its clicks: B + C states.
+    # Each transition as it was, then one copy per click that lacks it: B + C states.
     row = torch.cat([torch.arange(n_users, device=users.device), users])
     clicks, patience = batch.clicks[row], batch.next_patience[row]
     clicks[n_users:].scatter_(1, slots.unsqueeze(1), 0.0)
@@ -48,7 +48,8 @@ def difference_rewards(batch: SlateSamples, gains: Tensor, value: Value, gamma: 
     patience[n_users:] -= patience_lost
     history = append_clicked(batch.observations["history"].long()[row], batch.slates[row], clicks)
     after = {"profile": batch.next_observations["profile"][row], "history": history}
-    # One click fewer may have kept a user who left, or lost one who stayed; a session that ended otherwise has ended.
+    # Without a click, a user who left may have stayed, or the other way round. A session that ended for another reason
+    # than patience has ended in either case.
     ended = (batch.terminated > 0) & (batch.next_patience >= LEAVES_BELOW)
     stays = (patience >= LEAVES_BELOW) & ~ended[row]
     as_it_was, without = (value(after, patience) * stays).split([n_users, len(users)])
@@ -59,8 +60,8 @@ def difference_rewards(batch: SlateSamples, gains: Tensor, value: Value, gamma: 
 def click_gains(buffer: SlateReplayBuffer) -> Tensor:
     """Return what the n-th click of a slate adds to reward and patience, (K + 1, 2), estimated from a buffer.
 
-    The difference of their means at n and n - 1 clicks; where one of the two never happened, the slope over all counts.
-    The first row, of no click, is 0.
+    It is the difference of the means at n and n - 1 clicks. Where one of the two never occurred, it is the slope of a
+    linear fit over all counts. Row 0 is 0.
     """
     columns, filled = buffer.columns, buffer.buffer_size if buffer.full else buffer.pos
     reward, before, after = (columns[name][:filled] for name in ("reward", "patience", "next_patience"))

@@ -1,7 +1,7 @@
-"""The encoder of the state in plain torch: SASRec over the clicked items and the user (eq. 10).
+"""The state encoder in plain torch: SASRec over the clicked items and the user (eq. 10).
 
-Letters: B users, H history length, N items, d width, P profile width, h heads of width w = d / h; S tokens of all
-users together, and in a group of users: n of them, T tokens each.
+Letters: B users, H history length, N items, F item features, d width, P profile width, h heads of width w = d / h.
+S is the number of tokens of all users. A group has n users with T tokens each.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SMALLEST_GROUP = 16  # users of about the same length of history, on a CPU
-_UNSEEN = -1e9  # added to the score of what must not be seen; finite, for padding sees nothing at all
+_SMALLEST_GROUP = 16  # users, on a CPU
+_UNSEEN = -1e9  # added to masked attention scores; finite, because every score of a padding token is masked
 
 
 class _Group(NamedTuple):
-    """n users with about as many items.
+    """n users with histories of similar length.
 
     Attributes:
         width: T, tokens of each.
         size: n T, tokens of all.
-        ends: (n,), where the last tokens of the users stand among the tokens of all groups.
-        mask: (n, 1, T, T), to be added to the scores of keys (rows) for queries (columns).
+        ends: (n,), positions of the users' last tokens among the tokens of all groups.
+        mask: (n, 1, T, T), added to the scores of keys (rows) for queries (columns).
     """
 
     width: int
@@ -34,14 +34,21 @@ class _Group(NamedTuple):
 
 
 class SASRec(nn.Module):
-    """Causal self-attention over the clicked items, closed by a token of the user: c_0 (eq. 10).
+    """Causal self-attention over the clicked items, followed by a token for the user: c_0 (eq. 10).
 
-    Eq. 10 takes the state and the history; the user's profile is the last token of the sequence, so that its output
-    has seen both, and a user without history needs no special case. Items are looked up from ids: a map of their
-    features plus a free vector.
+    Eq. 10 takes the state and the history. The user's profile is the last token of the sequence, so its output depends
+    on both, and a user without history needs no special case. An item's vector is a linear map of its features plus a
+    free vector.
 
-    Padding is skipped, and draws no dropout: users are put into a few groups of about the same length, and each group
-    is as wide as its longest history. All that is done token by token is done for all groups at once.
+    Padding is skipped and draws no dropout: users are sorted into a few groups of similar history length, and each
+    group is as wide as its longest history. Operations on single tokens run on all groups at once.
+
+    Args:
+        item_features: (N + 1, F) float; row 0 is padding.
+        n_profile: P.
+        history_length: H.
+        width: d, a multiple of n_heads.
+        n_layers, n_heads, dropout: of the attention blocks.
     """
 
     causal: Tensor
@@ -74,13 +81,13 @@ class SASRec(nn.Module):
         return self.item_map(self.get_buffer("item_features")) + self.item_free.weight
 
     def forward(self, profile: Tensor, history: Tensor) -> Tensor:
-        """Return c_0 (B, d) of profile (B, P) float and right-aligned history (B, H) of item ids."""
+        """Return c_0 (B, d) for profile (B, P) float and history (B, H) int64: right-aligned item ids, 0 is padding."""
         length = (history > 0).sum(1)
         order = length.argsort(stable=True)
         history, profile = history.index_select(0, order), profile.index_select(0, order)
         groups = self._groups(history, length.index_select(0, order))
         items = self.item_table()
-        # A token is a row of the item table or, behind it, of the users.
+        # Tokens are rows of one table: the items, then the users of this batch.
         user_rows = torch.arange(len(items), len(items) + len(history), device=history.device)
         rows = torch.cat([history, user_rows.unsqueeze(1)], dim=1)  # (B, H + 1)
         places = torch.arange(rows.shape[1], device=history.device).expand_as(rows)
@@ -98,8 +105,8 @@ class SASRec(nn.Module):
         return self.norm(last.close(tokens, groups)).index_select(0, order.argsort())
 
     def _groups(self, history: Tensor, length: Tensor) -> list[_Group]:
-        """Return the groups of histories (B, H) in order of their length (B,)."""
-        unseen = functional.pad((history == 0).to(self.causal.dtype) * _UNSEEN, (0, 1))  # the user is always seen
+        """Return the groups of histories (B, H), which are sorted by length (B,)."""
+        unseen = functional.pad((history == 0).to(self.causal.dtype) * _UNSEEN, (0, 1))  # the user is not masked
         groups, n_tokens = [], 0
         for start, stop, width in self._bounds(length, history.shape[1], history.device.type == "cpu"):
             size = (stop - start) * (width + 1)
@@ -111,10 +118,10 @@ class SASRec(nn.Module):
 
     @staticmethod
     def _bounds(length: Tensor, longest: int, on_cpu: bool) -> list[tuple[int, int, int]]:
-        """Return first user, end and items of each group of users, who are ordered by length (B,).
+        """Return (first user, end, longest history) of each group of users, who are sorted by length (B,).
 
-        Half of the users, half of the rest, and so on: the longest histories are the fewest. To see the lengths
-        another device than the CPU would have to stop; there all are one group, as wide as the history.
+        The groups are half of the users, half of the rest, and so on, because long histories are rare. On a GPU there
+        is one group as wide as `longest`: reading the lengths would make the host wait.
         """
         n_users = len(length)
         if not on_cpu:
@@ -141,7 +148,7 @@ class _Block(nn.Module):
         self.scale = (width // n_heads) ** -0.5
 
     def forward(self, tokens: Tensor, groups: list[_Group]) -> Tensor:
-        """Return (S, d) for tokens (S, d), each of which sees itself and what came before it."""
+        """Return (S, d) for tokens (S, d); each attends to itself and the tokens before it."""
         normed, sizes = self.norm_attention(tokens), [group.size for group in groups]
         query = functional.linear(normed, self.scale * self.query.weight, self.scale * self.query.bias)  # (S, d)
         key_value = normed @ self.key_value.weight.t()  # (S, 2d)
@@ -149,10 +156,10 @@ class _Block(nn.Module):
         return self._feed_forward(tokens + self.dropout(self._out(torch.cat(found))))
 
     def _attend(self, query: Tensor, key_value: Tensor, group: _Group) -> Tensor:
-        """Return what the queries (n T, d) find, (n T, d), for keys and values (n T, 2d) of a group.
+        """Return the attention output (n T, d) of a group, for queries (n T, d) and keys and values (n T, 2d).
 
-        Heads are narrow: matrices (w, T), which have the tokens in the direction of their rows, multiply several
-        times faster on a CPU than (T, w), and than fused attention does.
+        Heads are narrow. On a CPU, matrices (w, T) with tokens along the rows multiply several times faster than
+        (T, w), and faster than fused attention.
         """
         n_users, width = len(group.mask), group.width
         query = query.view(n_users, width, self.n_heads, -1).permute(0, 2, 3, 1).flatten(0, 1)  # (n h, w, T)
@@ -164,18 +171,19 @@ class _Block(nn.Module):
         return found.transpose(1, 2).flatten(0, 1)
 
     def _out(self, found: Tensor) -> Tensor:
-        """Return the projection of what was found by values without their bias, which is the same for all tokens.
+        """Return the output projection (.., d) of an attention output (.., d) that was computed without biases.
 
-        (The bias of the keys adds the same to all scores of a query, which softmax takes out again.)
+        The bias of the values is the same for all tokens, so it is added here. The bias of the keys adds a constant to
+        all scores of a query, which softmax cancels.
         """
         bias = self.key_value.bias[self.query.out_features :]
         return functional.linear(found, self.out.weight, torch.addmv(self.out.bias, self.out.weight, bias))
 
     def close(self, tokens: Tensor, groups: list[_Group]) -> Tensor:
-        """Return (B, d), the last token of each user after this block; for the others nobody asks.
+        """Return (B, d), the last token of each user after this block. The other tokens are not needed.
 
-        With one query a user, the projections of keys and values are cheaper on its side of the products:
-        <W_k x, q> = <x, W_k^T q>, and the weighted sum of W_v x is W_v times that of x.
+        With one query per user it is cheaper to project the query than the keys: <W_k x, q> = <x, W_k^T q>. Likewise
+        the weighted sum of W_v x is W_v times the weighted sum of x.
         """
         normed, sizes = self.norm_attention(tokens), [group.size for group in groups]
         ends = torch.cat([group.ends for group in groups])
@@ -188,7 +196,7 @@ class _Block(nn.Module):
         return self._feed_forward(tokens.index_select(0, ends) + self.dropout(found_last))
 
     def _ask(self, asked: Tensor, normed: Tensor, group: _Group) -> Tensor:
-        """Return what the heads of n users find, (n, h, d), in their tokens (n T, d), for questions (n, h, d)."""
+        """Return weighted sums (n, h, d) of the tokens (n T, d) of n users, for projected queries (n, h, d)."""
         normed = normed.view(len(asked), group.width, -1)
         weight = (torch.bmm(asked, normed.transpose(1, 2)) + group.mask[..., -1]).softmax(2)  # (n, h, T)
         return torch.bmm(weight, normed)

@@ -1,4 +1,4 @@
-"""SASRec in front of SB3's own continuous algorithms, so that their encoder is everybody's."""
+"""SASRec as a features extractor of SB3, so that DDPG and TD3 have the same encoder as the other methods."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ class SASRecExtractor(BaseFeaturesExtractor):
         n_heads: int = 4,
         dropout: float = 0.0,
     ) -> None:
-        """Take the features (N + 1, F) of the catalog; row 0 is padding."""
+        """Build the encoder.
+
+        Args:
+            observation_space: Dict of profile (P,) and history (H,).
+            item_features: (N + 1, F), inputs of the catalog's items; row 0 is padding.
+            width, n_layers, n_heads, dropout: see `SASRec`.
+        """
         super().__init__(observation_space, width)
         (n_profile,), (history_length,) = (observation_space[name].shape or () for name in ("profile", "history"))
         features = torch.as_tensor(item_features)
@@ -32,5 +38,5 @@ class SASRecExtractor(BaseFeaturesExtractor):
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Return c_0 (B, d)."""
-        # SB3 makes floats of all that is a Box; ids below 2^24 come through as they were.
+        # SB3 converts every Box to float32, which is exact for ids below 2^24.
         return self.encoder(observations["profile"].float(), observations["history"].long())

@@ -53,6 +53,7 @@ class HSRL(PretrainedFromLog, PaperHSRL):
     """
 
     default_policy_kwargs: ClassVar[dict[str, Any]] = {"privileged_critic": True}
+    policy: HSRLPolicy
 
     def __init__(
         self,

@@ -7,7 +7,6 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,48 +18,15 @@ from tqdm import tqdm
 
 from hsrl_agent.policies import SlatePolicy
 from hsrl_agent.vec_env import train_pool
-from hsrl_gym.bundle.folder import UserPool
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.users.early_stopping import train_with_early_stopping
 
 HELD_OUT = 0.1  # latest share of the rows, which says when to stop
 PATIENCE = 2  # epochs without a better held-out loss
 _ROWS_HELD_OUT_AT_ONCE = 1024
 CRITIC_WARMUP_RATE = 1e-3  # the critic starts from scratch and may take larger steps than a pretrained policy
 _MANY_ROWS = 20_000  # row passes; fewer take a second or two
-
-
-@dataclass(frozen=True)
-class LoggedSlates:
-    """Rows of a pool as tensors, in time order.
-
-    Attributes:
-        profile: (M, P) float32.
-        history: (M, H) int64.
-        slate: (M, K) int64 item ids.
-        clicks: (M, K) float32.
-    """
-
-    profile: Tensor
-    history: Tensor
-    slate: Tensor
-    clicks: Tensor
-
-    @classmethod
-    def of(cls, users: UserPool, device: torch.device | str) -> LoggedSlates:
-        """Return the logged slates of a pool on a device."""
-        return cls(
-            torch.as_tensor(users.profile, device=device),
-            torch.as_tensor(users.history, device=device).long(),
-            torch.as_tensor(users.slate, device=device).long(),
-            torch.as_tensor(users.clicks, device=device).float(),
-        )
-
-    def __len__(self) -> int:
-        return len(self.profile)
-
-    def rows(self, chosen: Tensor) -> LoggedSlates:
-        """Return some of the rows."""
-        return LoggedSlates(self.profile[chosen], self.history[chosen], self.slate[chosen], self.clicks[chosen])
 
 
 def fit(
@@ -73,45 +39,35 @@ def fit(
     weight_decay: float = 1e-2,
     batch_size: int = 256,
 ) -> float:
-    """Minimise a loss over logged slates with AdamW; keep the epoch with the best held-out loss, and return that.
+    """Minimise a loss over logged slates with AdamW, and return the held-out loss of the best epoch.
 
-    The latest 10% are held out; it stops after two epochs without a better one.
+    The latest 10% of the rows are held out. Training stops two epochs after the best one, whose weights are kept.
 
     Args:
-        network: whose weights are fitted, in place.
-        loss: mean over rows; it may use the network in either mode.
-        log: the rows.
+        network: the module to train, in place.
+        loss: mean over rows, a scalar; it may use the network in either mode.
+        log: rows in time order, as tensors.
         max_epochs: passes at most.
-        seed: of the order of the rows, and of dropout; the global generator is left as it was.
+        seed: of the order of the rows and of dropout. The state of the global generator is restored.
         learning_rate, weight_decay, batch_size: of AdamW.
     """
     device, generator = log.profile.device, torch.Generator().manual_seed(seed)
     cut = int((1.0 - HELD_OUT) * len(log))
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
-    best, best_state, since_best = float("inf"), copy.deepcopy(network.state_dict()), 0
+
+    def train_epoch() -> None:
+        for chosen in torch.randperm(cut, generator=generator).split(batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            loss(log.rows(chosen.to(device))).backward()
+            optimizer.step()
+
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator
-        for _ in range(max_epochs):
-            network.train()
-            for chosen in torch.randperm(cut, generator=generator).split(batch_size):
-                optimizer.zero_grad(set_to_none=True)
-                loss(log.rows(chosen.to(device))).backward()
-                optimizer.step()
-            held_out = _held_out(network, loss, log, cut)
-            if held_out < best:
-                best, best_state, since_best = held_out, copy.deepcopy(network.state_dict()), 0
-            else:
-                since_best += 1
-                if since_best == PATIENCE:
-                    break
-    network.load_state_dict(best_state)
-    network.eval()
-    return best
+        return train_with_early_stopping(network, train_epoch, lambda: _held_out(loss, log, cut), max_epochs, PATIENCE)
 
 
 @torch.no_grad()
-def _held_out(network: nn.Module, loss: Callable[[LoggedSlates], Tensor], log: LoggedSlates, cut: int) -> float:
-    network.eval()
+def _held_out(loss: Callable[[LoggedSlates], Tensor], log: LoggedSlates, cut: int) -> float:
     parts = torch.arange(cut, len(log), device=log.profile.device).split(_ROWS_HELD_OUT_AT_ONCE)
     return float(torch.stack([loss(log.rows(part)) * len(part) for part in parts]).sum() / (len(log) - cut))
 
@@ -159,7 +115,7 @@ class PretrainedFromLog(BaseAlgorithm):
     policy: SlatePolicy
     _updates_before_pretraining: int | None = None  # None: never pretrained
 
-    def pretrain(self, log: UserPool | None = None, epochs: int | None = None) -> float:
+    def pretrain(self, log: LoggedSlates | None = None, epochs: int | None = None) -> float:
         """Fit the policy to logged slates, and return the held-out loss.
 
         The critic stays as it was. The target network, if there is one, becomes a copy of the network.
@@ -169,12 +125,12 @@ class PretrainedFromLog(BaseAlgorithm):
             epochs: passes at most; None for `pretrain_epochs`. It stops early, two epochs after the best one.
 
         Raises:
-            HsrlError: if `epochs` is not positive.
+            HsrlError: if `epochs` is not positive, or the log is not one of this environment.
         """
         epochs = self.pretrain_epochs if epochs is None else epochs
         if epochs < 1:
             raise HsrlError(f"got {epochs} epochs of pretraining, expected at least 1; give epochs=8, for instance.")
-        rows = LoggedSlates.of(train_pool(self.env) if log is None else log, self.policy.device)
+        rows = self._fitting(train_pool(self.env) if log is None else log).tensors(self.policy.device)
         untouched = copy.deepcopy(self.policy.critic.state_dict())
         with progress(f"pretraining {type(self).__name__}", len(rows), epochs) as count_rows:
 
@@ -196,6 +152,21 @@ class PretrainedFromLog(BaseAlgorithm):
         if self.pretrain_epochs > 0 and self.num_timesteps == 0 and self._updates_before_pretraining is None:
             self.pretrain()
         return super().learn(total_timesteps, *args, **kwargs)  # type: ignore[safe-super]  # SB3's own, of the other parent
+
+    def _fitting(self, log: LoggedSlates) -> LoggedSlates:
+        """Return the log; raise HsrlError if profiles, histories or item ids are not those of the environment."""
+        for name in ("profile", "history"):
+            got, expected = getattr(log, name).shape[1], self.observation_space[name].shape[0]  # type: ignore[index]
+            if got != expected:
+                raise HsrlError(
+                    f"got a log with {name} of width {got}, expected {expected} as in the environment; encode profiles "
+                    "with the bundle's profile_encoder, histories with right_align(.., length)."
+                )
+        n_items = len(self.policy.codebook.codes) - 1
+        largest = int(max(log.slate.max(), log.history.max()))
+        if largest > n_items:
+            raise HsrlError(f"got a log with item {largest}, expected 1..{n_items}; is it of another catalog?")
+        return log
 
     def pretraining_loss(self, rows: LoggedSlates) -> Tensor:
         """Return the scalar loss that pretraining minimises."""

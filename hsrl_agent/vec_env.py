@@ -1,4 +1,4 @@
-"""`SlateVectorEnv` as an SB3 VecEnv, so that every SB3 algorithm runs on the batched environment."""
+"""`SlateVectorEnv` as an SB3 VecEnv: every SB3 algorithm runs on the batched environment."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 import hsrl_gym  # noqa: F401  (registers the environments)
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
 
 class SlateVecEnv(VecEnv):
-    """SB3's view of a `SlateVectorEnv`: `done`, `terminal_observation` and `TimeLimit.truncated` as SB3 expects."""
+    """Adapter of a `SlateVectorEnv` with SB3's `done`, `terminal_observation` and `TimeLimit.truncated`.
+
+    Infos hold `slate` (K,), `clicks` (K,), `patience` and `patience_before`, as in `SlateEnv`.
+    """
 
     def __init__(self, envs: SlateVectorEnv) -> None:
         self.envs = envs
@@ -26,7 +30,7 @@ class SlateVecEnv(VecEnv):
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Start new sessions; the seed of `seed()` is used once."""
+        """Start new sessions and return their observations; the seed of `seed()` is used once."""
         seeds = [seed for seed in self._seeds if seed is not None]
         observation, _ = self.envs.reset(seed=seeds[0] if seeds else None)
         self.reset_infos = [{} for _ in range(self.num_envs)]
@@ -43,14 +47,14 @@ class SlateVecEnv(VecEnv):
         assert self._actions is not None
         observation, reward, terminated, truncated, columns = self.envs.step(self._actions)
         done = terminated | truncated
-        names = ("slate", "clicks", "slate_tokens", "patience", "patience_before")
+        names = ("slate", "clicks", "patience", "patience_before")
         rows = zip(*(columns[name] for name in names), strict=True)
         infos: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
         for info, cut in zip(infos, truncated.tolist(), strict=True):
             info["TimeLimit.truncated"] = cut
         for index in np.flatnonzero(done):
             infos[index]["terminal_observation"] = columns["final_obs"][index]
-        return observation, reward.astype(np.float32), done, infos
+        return observation, reward.astype(np.float32), done, infos  # SB3 computes with float32 rewards
 
     def close(self) -> None:
         """Close the environment."""
@@ -75,7 +79,7 @@ class SlateVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Return False for each index: nothing is wrapped one by one."""
+        """Return False for each index: the environments of a batch have no wrappers of their own."""
         return [False] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[Any]:
@@ -90,7 +94,7 @@ def make_vec_env(env_id: str, num_envs: int = 32, seed: int | None = None, **kwa
         env_id: a registered id, for instance "HSRL-RL4RS-v0".
         num_envs: users at once, B.
         seed: environment i starts from seed + i.
-        kwargs: of the environment (`bundle`, `simulator`, `action_mode`, ...).
+        kwargs: of the environment (`bundle`, `simulator`, `action_mode`, ..).
     """
     envs = gymnasium.make_vec(env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
     vec_env = SlateVecEnv(slate_vector_env(envs))
@@ -123,13 +127,13 @@ def bundle_of(env: VecEnv | None) -> Bundle:
     return bundle
 
 
-def train_pool(env: VecEnv | None) -> UserPool:
+def train_pool(env: VecEnv | None) -> LoggedSlates[NDArray[Any]]:
     """Return the logged slates of the train pool of the bundle that `env` plays in."""
     return bundle_of(env).users["train"]
 
 
 def as_sb3(env: Any) -> Any:
-    """Return `env` as SB3 takes it: a Gymnasium vector environment of ours is adapted, all else is left alone."""
+    """Return a form of `env` that SB3 takes: a `SlateVectorEnv` is adapted, anything else is returned as it is."""
     if isinstance(env, gymnasium.vector.VectorEnv):
         return VecMonitor(SlateVecEnv(slate_vector_env(env)))
     return env

@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--levels", type=int, default=3, help="levels of the semantic IDs, L")
     build.add_argument("--vocab", type=int, default=64, help="tokens of each level, V")
     build.add_argument("--codebook", default="behaviour", help="what IDs are made of: behaviour or features")
-    build.add_argument("--members", type=int, default=1, help="fits that a user is the mean of; small logs need 3")
+    build.add_argument(
+        "--ensemble-size", type=int, default=1, help="fits that a user is the mean of; small logs need 3"
+    )
     build.add_argument("--pool", type=int, default=20_000, help="logged rows kept in each user pool, at most")
     build.add_argument("--epochs", type=int, default=8, help="passes over the logs to fit a user, at most")
     build.add_argument("--seed", type=int, default=0)
@@ -76,9 +78,9 @@ def _build(options: argparse.Namespace) -> None:
     from hsrl_gym.bundle.folder import check_target, save_bundle
     from hsrl_gym.users.fit import FitSettings
 
-    for name in ("slates", "levels", "vocab", "pool", "epochs", "members"):
+    for name in ("slates", "levels", "vocab", "pool", "epochs", "ensemble_size"):
         if getattr(options, name) < 1:
-            raise HsrlError(f"got --{name} {getattr(options, name)}, expected at least 1.")
+            raise HsrlError(f"got --{name.replace('_', '-')} {getattr(options, name)}, expected at least 1.")
     if options.format not in _LOADERS:
         raise unknown_name("format", options.format, _LOADERS)
     if options.codebook not in CODEBOOKS:
@@ -98,7 +100,7 @@ def _build(options: argparse.Namespace) -> None:
         settings=FitSettings(max_epochs=options.epochs),
         pool_rows=options.pool,
         codebook=options.codebook,
-        members=options.members,
+        ensemble_size=options.ensemble_size,
     )
     folder = save_bundle(bundle, options.out)
     _print_bundle(bundle)

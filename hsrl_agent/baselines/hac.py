@@ -17,11 +17,12 @@ from hsrl_agent.buffers import SlateSamples
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.method import Look, Method
-from hsrl_agent.pretraining import LoggedSlates, PretrainedFromLog, click_loss
+from hsrl_agent.pretraining import PretrainedFromLog, click_loss
+from hsrl_gym.data.log import LoggedSlates
 
 
 class HACNetwork(LatentNetwork):
-    """Hyper-actions Z = f(s), the inverse module h(a), and one critic Q(s, Z) for both kinds of action."""
+    """Hyper-actions Z = f(s), the inverse module h(a), and one critic Q(s, Z) for Z and h(a) alike."""
 
     def __init__(self, encoder: SASRec, is_live: Tensor, width: int, point_width: int, hidden: tuple[int, ...]) -> None:
         super().__init__(encoder, is_live, width, point_width)
@@ -36,7 +37,7 @@ class HACNetwork(LatentNetwork):
         return self.critic(torch.cat([state, points], dim=1)).squeeze(-1)
 
     def judge(self, state: Tensor, points: Tensor) -> Tensor:
-        """Return Q(s, Z), (B,), as a function of the points alone: no gradient reaches critic or state."""
+        """Return Q(s, Z), (B,), as a function of the points alone: critic and state get no gradient."""
         fixed = {name: weight.detach() for name, weight in self.critic.named_parameters()}
         return functional_call(self.critic, fixed, (torch.cat([state.detach(), points], dim=1),)).squeeze(-1)
 

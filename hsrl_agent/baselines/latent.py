@@ -1,4 +1,4 @@
-"""What PG-RA and HAC share: an actor that names a point in R^d, and item kernels that score the items there.
+"""The base of PG-RA and HAC: an actor that outputs a point in R^d, and item kernels that score items at that point.
 
 Letters: B users, H history length, P profile width, K slate size, N items, F item features, d width of a point.
 """
@@ -17,15 +17,15 @@ from hsrl_agent.policies import ItemPolicy
 
 
 class LatentNetwork(nn.Module):
-    """SASRec and a map from its state to a point; the score of an item is its kernel's inner product with the point.
+    """SASRec and a map from its state to a point. An item's score is the inner product of its kernel and the point.
 
-    The kernels share nothing with the encoder's item table, so that a loss reaches the one without the other.
+    The kernels share no weights with the encoder's item table, so a loss can move one without the other.
     """
 
     is_live: Tensor
 
     def __init__(self, encoder: SASRec, is_live: Tensor, width: int, point_width: int) -> None:
-        """Take the encoder and which items can be shown, (N,) bool."""
+        """Take the encoder, a mask (N,) bool of the live items, the encoder's width, and d."""
         super().__init__()
         self.encoder = encoder
         self.actor = nn.Linear(width, point_width)
@@ -48,21 +48,25 @@ class LatentNetwork(nn.Module):
         return self.scores(points), self.value_of(state, points)
 
     def value_of(self, state: Tensor, points: Tensor) -> Tensor:
-        """Return how good points (B, d) are in states (B, d), (B,)."""
+        """Return the value (B,) of points (B, d) in the encoder's states."""
         raise NotImplementedError  # abstract
 
 
 class LatentPolicy(ItemPolicy):
-    """Item space, acted in through a point: the slate is drawn by the scores that the point gives to the items."""
+    """Item space through a point: the point scores the items, and the scores determine the slate.
+
+    Args:
+        args, kwargs: see `SlatePolicy`.
+        point_width: d.
+    """
 
     keeps_target = True
-    samples_items: ClassVar[bool]  # whether a point that explores draws its slate, or shows the K highest scores
-    sampling_inverse_temperature = 1.0  # what scores are multiplied with for that draw
-    network: LatentNetwork  # type: ignore[assignment]  # which gives scores and values, as `ItemNetwork` does
+    samples_items: ClassVar[bool]  # while exploring, sample the slate instead of taking the K highest scores
+    sampling_inverse_temperature = 1.0  # factor of the scores for that sample
+    network: LatentNetwork  # type: ignore[assignment]  # returns scores and values, as `ItemNetwork` does
     target_network: LatentNetwork
 
     def __init__(self, *args: Any, point_width: int = 32, **kwargs: Any) -> None:
-        """See `SlatePolicy`; `point_width` is d."""
         self.point_width = point_width
         super().__init__(*args, **kwargs)
 
@@ -73,13 +77,13 @@ class LatentPolicy(ItemPolicy):
         return torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
 
     def state(self, obs: PyTorchObs, target: bool = False) -> Tensor:
-        """Return the encoder's states (B, d) of observations, the target network's if asked for."""
+        """Return the encoder's states of observations, (B, width); those of the target network if `target`."""
         assert isinstance(obs, dict)
         network = self.target_network if target else self.network
         return network.encoder(obs["profile"].float(), obs["history"].long())
 
     def explore(self, obs: PyTorchObs) -> tuple[Tensor, Tensor]:
-        """Return actions (B, K) for points drawn around the actor's own, and these points (B, d)."""
+        """Return actions (B, K) for points drawn around the actor's output, and the points (B, d)."""
         center = self.network.actor(self.state(obs))
         points = center + self.spread() * torch.randn_like(center)
         scores = self.sampling_inverse_temperature * self.network.scores(points)
@@ -87,7 +91,7 @@ class LatentPolicy(ItemPolicy):
         return self.to_actions(self._draw(distribution, not self.samples_items)), points
 
     def spread(self) -> Tensor | float:
-        """Return the standard deviation of points that explore, (d,) or one for all."""
+        """Return the standard deviation of exploration, (d,) or one number."""
         raise NotImplementedError  # abstract
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:

@@ -1,6 +1,6 @@
 """PG-RA: policy gradient over learned action representations (Chandak et al. 2019).
 
-Table 2 calls it PG-RA, 4.1.3 DDPG-RA; both cite that paper, whose policy gradient this is.
+The paper calls it PG-RA in Table 2 and DDPG-RA in 4.1.3, and cites Chandak et al. in both places.
 """
 
 from __future__ import annotations
@@ -43,23 +43,27 @@ class PGRANetwork(LatentNetwork):
         self.inverse = nn.Sequential(*create_mlp(2 * width, point_width, list(hidden[:1])))
 
     def value_of(self, state: Tensor, points: Tensor) -> Tensor:
-        """Return V(s), (B,), whatever the points."""
+        """Return V(s), (B,); the points do not matter."""
         return self.value(state).squeeze(-1)
 
     def infer(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """Return g(s, s'), (B, d): the representation of the slate that led from states to next states, each (B, d)."""
+        """Return g(s, s'), (B, d): the representation of the slate between two states."""
         return self.inverse(torch.cat([state, next_state], dim=1))
 
 
 class PGRAPolicy(LatentPolicy):
-    """Draw e from the Gaussian, then show the K items whose kernels are nearest to it: given e nothing is left open."""
+    """Draw e from the Gaussian, then show the K items with the highest scores <e, kernel>: e determines the slate.
+
+    Args:
+        args, kwargs: see `LatentPolicy`.
+        initial_std: standard deviation of the Gaussian at the start.
+    """
 
     samples_items = False
     network: PGRANetwork
     target_network: PGRANetwork
 
     def __init__(self, *args: Any, initial_std: float = 1.0, **kwargs: Any) -> None:
-        """See `LatentPolicy`."""
         self.initial_std = initial_std
         super().__init__(*args, **kwargs)
 
@@ -77,7 +81,7 @@ class PGRAPolicy(LatentPolicy):
 
 
 class Losses(NamedTuple):
-    """The terms for a batch, each a mean over it, and what is logged beside them."""
+    """The terms of the objective for a batch, each a mean over it, and two scalars for the log."""
 
     critic: Tensor
     policy_gradient: Tensor
@@ -87,17 +91,17 @@ class Losses(NamedTuple):
 
 
 class PGRA(SlateActorCritic):
-    """Two learners side by side: the policy gradient moves the Gaussian, inverse dynamics move the kernels.
+    """Two learners: the policy gradient trains the Gaussian, inverse dynamics train the kernels.
 
-    The gradient is on the likelihood of e, which is exact as the slate is certain given e. It is taken without
-    importance weights, so the buffer holds the last 30 vector steps alone.
+    The policy gradient is that of the likelihood of e. This is exact, because e determines the slate. There are no
+    importance weights, so the buffer holds the last 30 vector steps only.
 
     Args:
+        policy, env, policy_kwargs, settings: see `SlateActorCritic`.
         critic_weight: of the squared TD error.
         policy_weight: of the policy gradient.
         inverse_weight: of the inverse dynamics.
-        point_width: d of the representations.
-        settings: those of `SlateActorCritic`.
+        point_width: d, width of the representations.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PGRAPolicy": PGRAPolicy}
@@ -126,7 +130,7 @@ class PGRA(SlateActorCritic):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return actions (B, K), and the representations (B, d) they were made of, which the buffer keeps."""
+        """Return actions (B, K) and their representations (B, d), which the buffer stores."""
         assert self._last_obs is not None
         observation, _ = self.policy.obs_to_tensor(self._last_obs)
         actions, points = self.policy.explore(observation)
@@ -142,7 +146,7 @@ class PGRA(SlateActorCritic):
         )
 
     def metrics(self, batch: SlateSamples) -> dict[str, Tensor]:
-        """Return the terms of the loss, and how far the policy explores."""
+        """Return the terms of the loss, and the mean standard deviation of the Gaussian."""
         return {**self.losses(batch)._asdict(), "std": self.policy.spread().mean()}
 
     def losses(self, batch: SlateSamples) -> Losses:
@@ -156,13 +160,13 @@ class PGRA(SlateActorCritic):
             target = self.td_target(batch, target_network.value_of(next_state, center))
             advantage = target - value
         assert batch.latents is not None
-        log_pi = Normal(center, self.policy.spread()).log_prob(batch.latents).sum(1)  # (B,), of the internal policy
-        # Which items the slate held, in no order: the cross-entropy of a set and not the likelihood of a draw.
+        log_pi = Normal(center, self.policy.spread()).log_prob(batch.latents).sum(1)  # (B,)
+        # The items of the slate as a set: a cross-entropy, not the likelihood of an ordered draw.
         inferred = SlateDistribution(network.scores(network.infer(state, next_state)), "independent")
         return Losses(
             critic=(value - target).square().mean(),
             policy_gradient=-(advantage.clamp(-1.0, 1.0) * log_pi).mean(),
-            inverse=-inferred.log_prob(batch.slates).mean(),  # cross-entropy of the K items under softmax <e, kernel>
+            inverse=-inferred.log_prob(batch.slates).mean(),  # under softmax <e, kernel>
             value=value.detach().mean(),
             advantage=advantage.mean(),
         )

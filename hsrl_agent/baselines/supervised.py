@@ -14,8 +14,9 @@ from hsrl_agent.baselines.item_agent import ItemAgent
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.method import Look, Method
 from hsrl_agent.networks import ItemNetwork, copy_shared_weights
-from hsrl_agent.pretraining import LoggedSlates, click_loss, fit
+from hsrl_agent.pretraining import click_loss, fit
 from hsrl_agent.vec_env import train_pool
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
 
 
@@ -62,8 +63,7 @@ class Supervised(ItemAgent):
 
     def learn(self, total_timesteps: int) -> Supervised:
         """Fit the network to the logged slates of the train pool; `total_timesteps` is ignored."""
-        log = LoggedSlates.of(self.users, self.device)
-        fit(self.network, self._loss, log, seed=self.seed, **self.settings)
+        fit(self.network, self._loss, self.users.tensors(self.device), seed=self.seed, **self.settings)
         self.fitted = True
         return self
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsrl_gym.bundle.folder import Bundle, UserPool
-from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.errors import unknown_name
 from hsrl_gym.items.behaviour import behaviour_vectors
 from hsrl_gym.items.codebook import fit_codebook, standardized
@@ -36,7 +36,7 @@ def build_bundle(
     pool_rows: int = POOL_ROWS,
     progress: bool = True,
     codebook: str = "behaviour",
-    members: int = 1,
+    ensemble_size: int = 1,
 ) -> Bundle:
     """Return the bundle of a log.
 
@@ -56,7 +56,7 @@ def build_bundle(
         progress: whether to show a progress bar.
         codebook: what semantic IDs are made of: "behaviour", how the `train` user answers to an item and to others
             after it, or "features", as in the paper.
-        members: fits that each user is the mean of. A step takes as many times as long; a log of fewer than some
+        ensemble_size: fits that each user is the mean of. A step takes as many times as long; a log of fewer than some
             20,000 slates needs 3 or more (see `ensemble`).
 
     Raises:
@@ -73,7 +73,7 @@ def build_bundle(
     train_rows, test_rows = encoded.split_by_time(TRAIN_FRACTION)
     simulators, fidelity = {}, {}
     for offset, (name, rows) in enumerate({"train": train_rows, "eval": encoded}.items()):
-        seeds = range(seed + offset, seed + offset + 2 * members, 2)  # of which no two users share one
+        seeds = range(seed + offset, seed + offset + 2 * ensemble_size, 2)  # of which no two users share one
         fits = [fit_simulator(rows, width, settings, each, device, progress, f"{name} user").cpu() for each in seeds]
         simulators[name] = as_one(fits)
         fidelity[name] = {
@@ -99,7 +99,7 @@ def build_bundle(
             **_codebook_facts(codebook, n_levels, vocabulary),
             "seed": seed,
             "width": width,
-            "members": members,
+            "ensemble_size": ensemble_size,
             "fit": settings.to_dict(),
             "pool_rows": pool_rows,
             **({"world": world} if world else {}),
@@ -149,6 +149,6 @@ def _codebook_facts(codebook: str, n_levels: int, vocabulary: int | Sequence[int
     return {"codebook": codebook, "n_levels": n_levels, "vocabulary": sizes}
 
 
-def _pool(log: InteractionLog, most: int) -> UserPool:
+def _pool(log: InteractionLog, most: int) -> LoggedSlates:
     rows: NDArray[np.intp] = np.linspace(0, len(log) - 1, min(most, len(log))).round().astype(np.intp)
-    return UserPool(log.profile[rows], log.history[rows], log.slate[rows], log.clicks[rows])
+    return LoggedSlates(log.profile[rows], log.history[rows], log.slate[rows], log.clicks[rows])

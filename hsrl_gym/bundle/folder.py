@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.codebook import Codebook
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
-from hsrl_gym.users.ensemble import LearnedUser, as_one, members_of
+from hsrl_gym.users.ensemble import LearnedUser, as_one, ensemble_size_of
 from hsrl_gym.users.profile import ProfileEncoder
 
 SCHEMA_VERSION = 2
@@ -35,26 +35,6 @@ _FILES = (
 
 
 @dataclass(frozen=True)
-class UserPool:
-    """Logged states that sessions start from, with the slate that was shown there (the logged policy).
-
-    Attributes:
-        profile: (M, P) float32, encoded.
-        history: (M, H) int32, right-aligned item ids.
-        slate: (M, K) int32, what the log showed next.
-        clicks: (M, K) uint8, what was clicked of it.
-    """
-
-    profile: NDArray[np.float32]
-    history: NDArray[np.int32]
-    slate: NDArray[np.int32]
-    clicks: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.profile)
-
-
-@dataclass(frozen=True)
 class Bundle:
     """What crosses from the offline half to the online half.
 
@@ -63,7 +43,7 @@ class Bundle:
         source: in words, what the bundle was made from; "synthetic: ..." for the ones in the package.
         codebook: SIDs and standardized features of the items.
         simulators: "train" (fitted to the train split, for learning) and "eval" (to all data, for scoring).
-        users: pools of the same names, from the earliest 80% and the latest 20% of the log.
+        users: pools of the same names, from the earliest 80% and the latest 20% of the log; profiles are encoded.
         item_labels: N + 1 names; the first is "".
         profile_encoder: from raw profiles to those of the pools and the observations.
         provenance: data, settings, seed and versions the bundle was built with.
@@ -74,7 +54,7 @@ class Bundle:
     source: str
     codebook: Codebook
     simulators: Mapping[str, LearnedUser]
-    users: Mapping[str, UserPool]
+    users: Mapping[str, LoggedSlates]
     item_labels: tuple[str, ...]
     profile_encoder: ProfileEncoder
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -165,7 +145,7 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
         "schema": SCHEMA_VERSION,
         "name": bundle.name,
         "source": bundle.source,
-        "simulator": {**user.config.to_dict(), "n_members": members_of(user)},
+        "simulator": {**user.config.to_dict(), "n_members": ensemble_size_of(user)},
         "codebook": {"n_levels": len(codebook.centroids), "n_moved": codebook.n_moved},
         "profile_encoder": bundle.profile_encoder.to_dict(),
         "provenance": dict(bundle.provenance),
@@ -251,19 +231,19 @@ def _read_simulator(
     from safetensors.torch import load_file
 
     settings = dict(manifest["simulator"])
-    n_members = settings.pop("n_members")
+    ensemble_size = settings.pop("n_members")
     with torch.random.fork_rng(devices=[]):  # the throwaway first weights must not move the caller's generator
-        model = as_one([UserResponseModel(SimulatorConfig(**settings), features) for _ in range(n_members)])
+        model = as_one([UserResponseModel(SimulatorConfig(**settings), features) for _ in range(ensemble_size)])
     known = {key: features for key in model.state_dict() if key.endswith(_FEATURES)}
     model.load_state_dict({**load_file(folder / f"simulator_{name}.safetensors"), **known})
     return model.to(device).eval().requires_grad_(False)
 
 
-def _read_users(folder: Path, name: str) -> UserPool:
+def _read_users(folder: Path, name: str) -> LoggedSlates:
     from safetensors.numpy import load_file
 
     columns = load_file(folder / f"users_{name}.safetensors")
-    return UserPool(
+    return LoggedSlates(
         profile=columns["profile"].astype(np.float32),
         history=columns["history"].astype(np.int32),
         slate=columns["slate"].astype(np.int32),

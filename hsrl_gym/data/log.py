@@ -1,23 +1,70 @@
-"""Logged slates as arrays: what every reader returns and everything offline starts from."""
+"""Logged slates as columns: what every reader returns and everything offline starts from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hsrl_gym.errors import HsrlError
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 HISTORY_LENGTH = 50
+
+Column = TypeVar("Column", bound="NDArray[Any] | Tensor")
 
 
 @dataclass(frozen=True)
-class InteractionLog:
-    """M logged slates in time order, with the catalog they were drawn from.
+class LoggedSlates(Generic[Column]):
+    """M logged slates: who saw what, and what was clicked of it. NumPy arrays, or tensors after `tensors`.
 
-    Row m says: at `time[m]`, `user[m]` with `profile[m]`, who had clicked `history[m]` before, was shown
-    `slate[m]` and clicked where `clicks[m]` is 1.
+    Row m says: a user with `profile[m]`, who had clicked `history[m]` before, was shown `slate[m]` and clicked where
+    `clicks[m]` is 1.
+
+    Attributes:
+        profile: (M, P) float32.
+        history: (M, H) int32 (int64 as tensors), item ids clicked before, latest last, right-aligned, 0 for padding.
+        slate: (M, K) int32 (int64 as tensors), item ids 1..N, in slate order.
+        clicks: (M, K) uint8 (float32 as tensors), 0 or 1.
+        row: (M,) int64, numbers of these rows in the log they were taken from; None where nobody noted them.
+    """
+
+    profile: Column
+    history: Column
+    slate: Column
+    clicks: Column
+    row: Column | None = field(default=None, kw_only=True)
+
+    _columns: ClassVar[tuple[str, ...]] = ("profile", "history", "slate", "clicks")
+
+    def __len__(self) -> int:
+        return len(self.profile)
+
+    def rows(self, index: Any) -> Self:
+        """Return the rows at `index`: an integer array or tensor of shape (m,), or a slice."""
+        columns: dict[str, Any] = {name: getattr(self, name)[index] for name in self._columns}
+        columns["row"] = None if self.row is None else self.row[index]
+        return replace(self, **columns)
+
+    def tensors(self, device: torch.device | str = "cpu") -> LoggedSlates[Tensor]:
+        """Return profile, history, slate and clicks as tensors on `device`: float32, int64, int64, float32."""
+        return LoggedSlates(
+            profile=torch.as_tensor(self.profile, device=device).float(),
+            history=torch.as_tensor(self.history, device=device).long(),
+            slate=torch.as_tensor(self.slate, device=device).long(),
+            clicks=torch.as_tensor(self.clicks, device=device).float(),
+        )
+
+
+@dataclass(frozen=True)
+class InteractionLog(LoggedSlates[NDArray[Any]]):
+    """Logged slates in time order, with the catalog they were drawn from.
 
     Attributes:
         name: data set the rows come from, for instance "rl4rs".
@@ -25,25 +72,24 @@ class InteractionLog:
         time: (M,) int64, not decreasing; only the order counts.
         user: (M,) int64, user or session id.
         profile: (M, P) float32, raw; the first `n_categorical` columns are category codes.
-        history: (M, H) int32, item ids clicked before, latest last, right-aligned, 0 for padding.
-        slate: (M, K) int32, item ids 1..N, in slate order.
-        clicks: (M, K) uint8, 0 or 1.
         item_features: (N + 1, F) float32; row 0 is padding, all zero.
         item_labels: N + 1 readable names; the first is "".
-        n_categorical: how many leading profile columns are category codes.
+        n_categorical: number of leading profile columns that are category codes.
+
+    Raises:
+        HsrlError: for no rows, columns that do not fit each other, item ids out of range, clicks other than 0 and 1,
+            values that are not finite, or rows out of time order.
     """
 
     name: str
     source: str
     time: NDArray[np.int64]
     user: NDArray[np.int64]
-    profile: NDArray[np.float32]
-    history: NDArray[np.int32]
-    slate: NDArray[np.int32]
-    clicks: NDArray[np.uint8]
     item_features: NDArray[np.float32]
     item_labels: tuple[str, ...]
     n_categorical: int = 0
+
+    _columns = ("time", "user", *LoggedSlates._columns)
 
     def __post_init__(self) -> None:
         n_rows = len(self.time)
@@ -87,9 +133,6 @@ class InteractionLog:
         if len(self.item_labels) != self.n_items + 1:
             raise HsrlError(f"{self.source}: {len(self.item_labels)} item labels for {self.n_items} items and padding.")
 
-    def __len__(self) -> int:
-        return len(self.time)
-
     @property
     def n_items(self) -> int:
         """Number of items N; ids run from 1 to N."""
@@ -99,11 +142,6 @@ class InteractionLog:
     def slate_size(self) -> int:
         """Number of items in a slate, K."""
         return int(self.slate.shape[1])
-
-    def rows(self, index: NDArray[np.intp] | slice) -> InteractionLog:
-        """Return the log of the rows at `index`, which must keep them in time order."""
-        columns = ("time", "user", "profile", "history", "slate", "clicks")
-        return replace(self, **{column: getattr(self, column)[index] for column in columns})
 
     def split_by_time(self, fraction: float = 0.8) -> tuple[InteractionLog, InteractionLog]:
         """Return the earliest `fraction` of the rows and the rest.

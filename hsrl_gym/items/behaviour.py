@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsrl_gym.bundle.folder import UserPool
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.users.ensemble import LearnedUser
 
 N_USERS = 256  # who answer to each item
@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 2048
 
 
 @torch.no_grad()
-def behaviour_vectors(model: LearnedUser, users: UserPool, seed: int = 0) -> NDArray[np.float32]:
+def behaviour_vectors(model: LearnedUser, users: LoggedSlates, seed: int = 0) -> NDArray[np.float32]:
     """Return (N + 1, D) vectors of the items, row 0 zero, D at most 2 `WIDTH`.
 
     The first half stands for the answers: the affinities of `N_USERS` users of the pool for the item, so that a

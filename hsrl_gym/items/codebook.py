@@ -138,7 +138,7 @@ class Codebook:
         """Return the vectors (M, D) that items with standardized features (M, F) would have, as far as these tell."""
         return features if self.to_vector is None else features @ self.to_vector
 
-    def without_items(self, items: ArrayLike) -> Codebook:
+    def deactivate(self, items: ArrayLike) -> Codebook:
         """Return the codebook with these items retired: their SIDs are free again, ids stay as they are."""
         self.encode(items)
         codes = self.codes.copy()
@@ -147,7 +147,7 @@ class Codebook:
             raise HsrlError("got every item to retire, expected at least one to stay.")
         return replace(self, codes=codes)
 
-    def relist(self, items: ArrayLike) -> Codebook:
+    def activate(self, items: ArrayLike) -> Codebook:
         """Return the codebook with these retired items on sale again, each with the free SID nearest to its vector.
 
         Raises:
@@ -156,7 +156,7 @@ class Codebook:
         wanted = np.atleast_1d(np.asarray(items))
         known = (wanted >= 1) & (wanted < len(self.codes))
         if not known.all() or (self.codes[wanted, 0] >= 0).any():
-            raise HsrlError(f"got items {wanted.tolist()[:5]}.. to relist, expected retired items of the catalog.")
+            raise HsrlError(f"got items {wanted.tolist()[:5]}.. to activate, expected retired items of the catalog.")
         codes = self.codes.copy()
         for item in wanted:
             codes[item] = _walk_to_free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)

@@ -70,6 +70,6 @@ def as_one(members: Sequence[UserResponseModel]) -> LearnedUser:
     return members[0] if len(members) == 1 else UserEnsemble(members)
 
 
-def members_of(user: LearnedUser) -> int:
+def ensemble_size_of(user: LearnedUser) -> int:
     """Return how many fits a user is made of."""
     return len(user.members) if isinstance(user, UserEnsemble) else 1

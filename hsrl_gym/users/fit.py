@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -14,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.users.click_model import ClickModel, SimulatorConfig, UserResponseModel
+from hsrl_gym.users.early_stopping import train_with_early_stopping
 
 N_RELIABILITY_BINS = 20
+_MIN_IMPROVEMENT = 1e-5  # nats of held-out log-loss
 _OF_TOPICS = ("topic.weight", "topic.bias", "topic_sharpness", "knee", "slope")
 
 
@@ -117,34 +118,34 @@ def _train(
 ) -> UserResponseModel:
     from tqdm import tqdm
 
-    columns = _columns(fitted, model)
+    columns = fitted.tensors(_device_of(model))
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, settings)
     n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # of an epoch
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.max_epochs * n_steps)
     batches = _endless_batches(len(fitted), settings.batch_size, generator)
-    best, best_state, since_best = float("inf"), copy.deepcopy(model.state_dict()), 0
     with tqdm(total=settings.max_epochs * n_steps, desc=description, disable=not progress, leave=False) as bar:
-        for _ in range(settings.max_epochs):
-            model.train()
-            for rows in islice(batches, n_steps):
-                profile, history, slate, clicks = (column[rows.to(column.device)] for column in columns)
-                loss = functional.binary_cross_entropy_with_logits(model(profile, history, slate), clicks)
+
+        def train_epoch() -> None:
+            for chosen in islice(batches, n_steps):
+                rows = columns.rows(chosen.to(columns.profile.device))
+                logits = model(rows.profile, rows.history, rows.slate)
+                loss = functional.binary_cross_entropy_with_logits(logits, rows.clicks)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 schedule.step()
                 bar.update()
-            held_out_loss = _log_loss(model, held_out)
-            bar.set_postfix(held_out=f"{held_out_loss:.4f}")
-            if held_out_loss < best - 1e-5:
-                best, best_state, since_best = held_out_loss, copy.deepcopy(model.state_dict()), 0
-            else:
-                since_best += 1
-                if since_best == settings.patience:
-                    break
-    model.load_state_dict(best_state)
-    return model.eval().requires_grad_(False)
+
+        def held_out_loss() -> float:
+            loss = _log_loss(model, held_out)
+            bar.set_postfix(held_out=f"{loss:.4f}")
+            return loss
+
+        train_with_early_stopping(
+            model, train_epoch, held_out_loss, settings.max_epochs, settings.patience, _MIN_IMPROVEMENT
+        )
+    return model.requires_grad_(False)
 
 
 def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -164,40 +165,32 @@ def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.O
     return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=0.0)
 
 
-def _columns(log: InteractionLog, model: UserResponseModel) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    device = model.item_target.weight.device
-    return (
-        torch.as_tensor(log.profile, device=device),
-        torch.as_tensor(log.history, device=device).long(),
-        torch.as_tensor(log.slate, device=device).long(),
-        torch.as_tensor(log.clicks, device=device).float(),
-    )
+def _device_of(model: UserResponseModel) -> torch.device:
+    return model.item_target.weight.device
 
 
 def predict_logits(
-    model: ClickModel, log: InteractionLog, device: str = "cpu", batch: int = 4096
+    model: ClickModel, log: LoggedSlates, device: str | torch.device = "cpu", batch: int = 4096
 ) -> NDArray[np.float64]:
     """Return the click logits (M, K) that a user model gives to the logged slates."""
     return np.concatenate(list(_predict(model, log, device, batch))).astype(np.float64)
 
 
 @torch.no_grad()
-def _predict(model: ClickModel, log: InteractionLog, device: str, batch: int) -> Iterator[NDArray[np.float32]]:
+def _predict(
+    model: ClickModel, log: LoggedSlates, device: str | torch.device, batch: int
+) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(log), batch):
-        rows = slice(start, start + batch)
-        profile = torch.as_tensor(log.profile[rows], device=device)
-        history = torch.as_tensor(log.history[rows], device=device).long()
-        slate = torch.as_tensor(log.slate[rows], device=device).long()
-        yield model(profile, history, slate).cpu().numpy()
+        rows = log.rows(slice(start, start + batch)).tensors(device)
+        yield model(rows.profile, rows.history, rows.slate).cpu().numpy()
 
 
-def _log_loss(model: UserResponseModel, log: InteractionLog) -> float:
-    model.eval()
-    logits = torch.as_tensor(predict_logits(model, log, str(model.item_target.weight.device)))
+def _log_loss(model: UserResponseModel, log: LoggedSlates) -> float:
+    logits = torch.as_tensor(predict_logits(model, log, _device_of(model)))
     return float(functional.binary_cross_entropy_with_logits(logits, torch.as_tensor(log.clicks).double()))
 
 
-def evaluate_simulator(model: ClickModel, log: InteractionLog, device: str = "cpu") -> Fidelity:
+def evaluate_simulator(model: ClickModel, log: LoggedSlates, device: str = "cpu") -> Fidelity:
     """Return AUC, log-loss, calibration error and reliability of a user model on logged slates."""
     if isinstance(model, torch.nn.Module):
         model.eval()

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld, shape_named, world_of
 
@@ -65,7 +66,7 @@ def raw_profiles(bundle: Bundle, world: SyntheticWorld, profile: NDArray[np.floa
 class TrueUsers:
     """How the users of a pool respond, by the world's own formula; see `core.Respond`."""
 
-    def __init__(self, bundle: Bundle, users: UserPool, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, users: LoggedSlates, device: torch.device) -> None:
         """Find the users of the pool in the bundle's world.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What tests of agents share: small agents on the toy world, and questions to ask of them."""
+"""Helpers of the tests of agents: small agents on the toy world, and measurements of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hsrl_gym.bundle.folder import Bundle
 
 ENV = "HSRL-ML1M-v0"  # reward mean_with_cost
 SMALL: dict[str, Any] = {"width": 16, "n_layers": 1, "n_heads": 2, "critic_hidden": (16,)}
-WITH_TARGET = ("ddpg", "td3", "pgra", "hac", "hac-pretrained", "hsrl-items", "hsrl")  # which have replay, too
+WITH_TARGET = ("ddpg", "td3", "pgra", "hac", "hac-pretrained", "hsrl-items", "hsrl")  # methods with replay
 
 
 def make_hsrl(

@@ -1,4 +1,4 @@
-"""Encoder and learned user as they are written down, which the fast forms are held against."""
+"""Plain forms of encoder and learned user, for comparison with the fast ones."""
 
 from __future__ import annotations
 

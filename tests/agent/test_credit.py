@@ -1,4 +1,4 @@
-"""What each click of a slate was worth, against numbers done on paper."""
+"""The credit of each click of a slate, against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def value(observations: dict[str, Tensor], patience: Tensor) -> Tensor:
 
 
 def batch(clicks: list[float], patience: float = 15.0, terminated: float = 0.0) -> SlateSamples:
-    """One user, with one item in her history, who was shown a spoiler and item 3."""
+    """One user with item 1 in the history, who was shown a spoiler and item 3."""
     profile = torch.zeros(1, 2)
     slate, clicked = torch.tensor([[SPOILER, 3]]), torch.tensor([clicks])
     return SlateSamples(
@@ -118,7 +118,7 @@ def test_the_rules_of_the_session_are_read_off_the_buffer(toy_world: Bundle) -> 
 
 
 def test_credits_stay_with_their_transitions(toy_world: Bundle) -> None:
-    """What is sampled with a row is its own: 0 without a click, something with one."""
+    """A sampled row has its own credits: 0 without a click, something with one."""
     env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
     model = HSRL("HSRLPolicy", env, seed=0, device="cpu", pretrain_epochs=0, policy_kwargs={"width": 8, "n_heads": 2})
     model.learn(4 * 40)

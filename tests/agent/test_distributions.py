@@ -38,7 +38,7 @@ def test_the_sequential_likelihood_is_that_of_the_draw() -> None:
 
 
 def test_the_gradient_of_a_sure_item_leaves_the_others_alone() -> None:
-    """What an item that is always shown gains or loses is taken from nobody: the last place is between the rest."""
+    """An item that is always shown has no gradient, and takes none: the others compete for the last place."""
     scores = torch.tensor([[40.0, 1.0, 0.0, 0.0]], requires_grad=True)
     (first, second) = SlateDistribution(scores).log_prob_of_items(torch.tensor([[1, 2]]))[0]
     (gradient,) = torch.autograd.grad(second, scores, retain_graph=True)

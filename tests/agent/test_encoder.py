@@ -1,4 +1,4 @@
-"""SASRec: what it sees and does not see, and that the fast form says what the plain one says."""
+"""SASRec: which inputs matter, and that the fast form equals the plain one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One checker for all algorithms that learn by acting: they learn, they come back as they were, targets follow."""
+"""One checker for all algorithms that learn by acting: learning, saving, seeds, target networks, termination."""
 
 from __future__ import annotations
 
@@ -8,29 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents import ENV, SMALL, learnt, make, mean_reward
-from stable_baselines3 import A2C
+from agents import ENV, SMALL, WITH_TARGET, learnt, make, mean_reward
 from toy import OPTIMUM
 
-from hsrl_agent import HSRL, make_vec_env
-from hsrl_agent.baselines import HAC, PGRA, HyperDDPG, HyperTD3, PretrainedA2C, SlatePPO
+from hsrl_agent import make_vec_env
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 N_ENVS = 16
-CLASSES: dict[str, Any] = {
-    "a2c": A2C,
-    "a2c-pretrained": PretrainedA2C,
-    "ddpg": HyperDDPG,
-    "td3": HyperTD3,
-    "pgra": PGRA,
-    "hac": HAC,
-    "hac-pretrained": HAC,
-    "ppo": SlatePPO,
-    "hsrl-items": HSRL,
-    "hsrl": HSRL,
-}
+ONLINE = [name for name, method in METHODS.items() if method.learns_online]
+# Those that differ from `hsrl` in more than a setting.
+DISTINCT = [name for name in ONLINE if name not in ("hsrl-scratch", "hsrl-paper")]
 # Vector steps and settings that each needs for the toy world.
 EARLY = {"learning_starts": 200}
 SHORT_START = {"pretrain_epochs": 1, "critic_warmup_steps": 20}  # too short to know the world from the log alone
@@ -47,22 +36,17 @@ LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "hsrl": (120, SHORT_START),
     "hsrl-scratch": (300, {"entropy_weight": 0.1}),
 }
-# What follows what, slowly, in those that bootstrap from a target network.
-FOLLOWS = {
-    "ddpg": (("actor", "actor_target"), ("critic", "critic_target")),
-    "td3": (("actor", "actor_target"), ("critic", "critic_target")),
-    "pgra": (("network", "target_network"),),
-    "hac": (("network", "target_network"),),
-    "hac-pretrained": (("network", "target_network"),),
-    "hsrl-items": (("network", "target_network"),),
-    "hsrl": (("network", "target_network"),),
+# (network, target network) by method; (name, name_target) in SB3's own.
+TARGETS = {
+    name: (("actor", "actor_target"), ("critic", "critic_target"))
+    if name in ("ddpg", "td3")
+    else (("network", "target_network"),)
+    for name in WITH_TARGET
 }
 
 
 def test_all_are_checked() -> None:
-    by_acting = {name for name, method in METHODS.items() if method.learns_online}
-    assert set(LEARNING) == by_acting - {"hsrl-paper"}
-    assert set(CLASSES) == set(LEARNING) - {"hsrl-scratch"}
+    assert set(LEARNING) == set(ONLINE) - {"hsrl-paper"}
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -77,17 +61,18 @@ def test_learns_the_toy_world(name: str, toy_world: Bundle) -> None:
     assert mean_reward(model, toy_world, mode) > 0.95 * OPTIMUM > before
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", ONLINE)
 def test_save_and_load_predict_the_same(name: str, toy_world: Bundle, tmp_path: Path) -> None:
     model = learnt(name, toy_world)
     model.save(tmp_path / "agent")
-    loaded = CLASSES[name].load(tmp_path / "agent", device="cpu")
+    env = make_vec_env(ENV, 8, bundle=toy_world, action_mode=METHODS[name].action_mode)
+    loaded = METHODS[name].agent_class.load(tmp_path / "agent", env, device="cpu")
+    assert type(loaded) is METHODS[name].agent_class
     observation = model.env.reset()
     actions = [one.predict(observation, deterministic=True)[0] for one in (model, loaded)]
     np.testing.assert_array_equal(*actions)
     for ours, theirs in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    loaded.set_env(make_vec_env(ENV, 8, bundle=toy_world, action_mode=METHODS[name].action_mode))
     loaded.learn(8 * 5, reset_num_timesteps=False)
     assert loaded.num_timesteps >= 8 * 25
 
@@ -103,7 +88,7 @@ def test_a_policy_saved_alone_comes_back_as_it_was(name: str, toy_world: Bundle,
     assert loaded._get_constructor_parameters().keys() == policy._get_constructor_parameters().keys()
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_same_seed_same_agent(name: str, toy_world: Bundle) -> None:
     one, same, other = (learnt(name, toy_world, seed=seed) for seed in (3, 3, 4))
     first = [torch.cat([weight.flatten() for weight in model.policy.parameters()]) for model in (one, same, other)]
@@ -111,7 +96,7 @@ def test_same_seed_same_agent(name: str, toy_world: Bundle) -> None:
     assert not torch.equal(first[0], first[2])
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_learning_moves_the_weights_and_nothing_else(name: str, toy_world: Bundle) -> None:
     """Codes, centroids, features and masks stay; without a learning rate the weights do, too."""
     log = {"critic_warmup_steps": 0} if name in ("a2c-pretrained", "hac-pretrained", "hsrl-items", "hsrl") else {}
@@ -129,13 +114,13 @@ def test_learning_moves_the_weights_and_nothing_else(name: str, toy_world: Bundl
         assert still == (set(before) if settings else set())
 
 
-@pytest.mark.parametrize("name", FOLLOWS)
+@pytest.mark.parametrize("name", TARGETS)
 def test_targets_move_as_polyak_says(name: str, toy_world: Bundle) -> None:
     model = learnt(name, toy_world, tau=0.25, **({"policy_delay": 1} if name == "td3" else {}))
     before = {key: value.clone() for key, value in model.policy.state_dict().items()}
     model.train(1, 32)
     after = model.policy.state_dict()
-    for online, target in FOLLOWS[name]:
+    for online, target in TARGETS[name]:
         names = [key.removeprefix(f"{online}.") for key in after if key.startswith(f"{online}.")]
         assert any(not torch.equal(after[f"{online}.{key}"], before[f"{online}.{key}"]) for key in names)
         for key in names:
@@ -144,9 +129,9 @@ def test_targets_move_as_polyak_says(name: str, toy_world: Bundle) -> None:
                 torch.testing.assert_close(after[f"{target}.{key}"], expected)
 
 
-@pytest.mark.parametrize("name", FOLLOWS)
+@pytest.mark.parametrize("name", TARGETS)
 def test_only_users_who_left_end_the_return(name: str, toy_world: Bundle) -> None:
-    """A session cut at the horizon bootstraps; one that ends for want of patience does not."""
+    """A session cut at the horizon bootstraps; one that ends because patience is used up does not."""
     for settings, ends in (({"max_steps": 1}, 0.0), ({"initial_patience": 1.0}, 1.0)):
         method = METHODS[name]
         env = make_vec_env(ENV, 4, seed=0, bundle=toy_world, action_mode=method.action_mode, **settings)
@@ -157,7 +142,7 @@ def test_only_users_who_left_end_the_return(name: str, toy_world: Bundle) -> Non
         assert (terminated == ends).all()
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_refuses_another_action_mode(name: str, toy_world: Bundle) -> None:
     method = METHODS[name]
     other = "item" if method.action_mode != "item" else "sid"

@@ -1,4 +1,4 @@
-"""The extractor gives SB3 what the encoder says, of observations as SB3 hands them on."""
+"""The extractor returns what the encoder returns, for observations as SB3 converts them."""
 
 from __future__ import annotations
 

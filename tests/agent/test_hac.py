@@ -1,4 +1,4 @@
-"""HAC: each term of the loss against numbers done on paper, and what each of them may move."""
+"""HAC: each term of the loss against numbers computed by hand, and which weights it reaches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch.nn import functional
 from toy import OPTIMUM
 
 from hsrl_agent.baselines import HAC, HACPolicy
-from hsrl_agent.pretraining import CRITIC_WARMUP_RATE, LoggedSlates
+from hsrl_agent.pretraining import CRITIC_WARMUP_RATE
 from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 
 FAR = [-9.0, -9.0]
 

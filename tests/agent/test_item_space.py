@@ -1,4 +1,4 @@
-"""HSRL without semantic IDs: the same algorithm in item space, a token for each item."""
+"""HSRL without semantic IDs: the same algorithm in item space, with one token per item."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hsrl_gym.items.codebook import fit_codebook
 
 
 class MoreItems(toy.ToyUser):
-    """A user who has an answer to the new item."""
+    """A user whose table has a row for the new item."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class MoreItems(toy.ToyUser):
 
 def test_scores_and_actions_by_hand(toy_world: Bundle) -> None:
     """A token an item: the score of item i is c . (M x_i + free_i) + b_i, the actions are SIDs as before."""
-    bundle = replace(toy_world, codebook=toy_world.codebook.without_items([3]))
+    bundle = replace(toy_world, codebook=toy_world.codebook.deactivate([3]))
     policy = make_hsrl(bundle, num_envs=4, network={"semantic_ids": False}).policy
     assert policy.network.residual is None  # which would be the same thing twice
     head = policy.network.policy.heads[0]

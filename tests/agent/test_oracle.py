@@ -19,7 +19,7 @@ from hsrl_gym.errors import HsrlError
 
 
 def test_reaches_the_optimum_of_the_toy_world(toy_world: Bundle) -> None:
-    """It asks the user who scores: the one who teaches here likes nothing."""
+    """It takes the `eval` user: the `train` user here likes nothing."""
 
     class Bored(ToyUser):
         def forward(self, profile: torch.Tensor, history: torch.Tensor, slate: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ def test_reaches_the_optimum_of_the_toy_world(toy_world: Bundle) -> None:
 @pytest.mark.parametrize("n_pairs", [1, 1000, 1 << 16])
 def test_shows_the_likeliest_live_items(n_pairs: int, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oracle, "_PAIRS_AT_ONCE", n_pairs)
-    bundle = replace(tiny_bundle, codebook=tiny_bundle.codebook.without_items([1, 2, 3]))
+    bundle = replace(tiny_bundle, codebook=tiny_bundle.codebook.deactivate([1, 2, 3]))
     env = make_vec_env(ENV, 9, seed=0, bundle=bundle, simulator="eval", action_mode="item")
     observation = env.reset()
     for _ in range(3):  # histories of several lengths
@@ -47,8 +47,8 @@ def test_shows_the_likeliest_live_items(n_pairs: int, tiny_bundle: Bundle, monke
     np.testing.assert_array_equal(GreedyOracle(env).predict(observation)[0] + 1, best)
 
 
-def test_asks_the_users_who_play(tiny_bundle: Bundle) -> None:
-    """Whoever they are: here the `train` user, of which the agent itself knows nothing."""
+def test_bind_names_the_users(tiny_bundle: Bundle) -> None:
+    """After `bind`, the users are those of the environment: here the `train` user."""
     agent = GreedyOracle(make_vec_env(ENV, 4, bundle=tiny_bundle, action_mode="item"))
     arguments = {"bundle": tiny_bundle, "simulator": "train", "action_mode": "item"}
     envs = slate_vector_env(gymnasium.make_vec(ENV, num_envs=6, vectorization_mode="vector_entry_point", **arguments))

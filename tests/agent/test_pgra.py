@@ -1,4 +1,4 @@
-"""PG-RA: each term of the loss against numbers done on paper, and what each of them may move."""
+"""PG-RA: each term of the loss against numbers computed by hand, and which weights it reaches."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_buffer_keeps_the_representation_that_was_drawn(toy_world: Bundle) -
 def test_retired_items_are_not_shown(toy_world: Bundle) -> None:
     from dataclasses import replace
 
-    smaller = replace(toy_world, codebook=toy_world.codebook.without_items([3, 7]))
+    smaller = replace(toy_world, codebook=toy_world.codebook.deactivate([3, 7]))
     for name in ("pgra", "hac"):
         model = learnt(name, smaller)
         assert not torch.isin(model.replay_buffer.sample(200).slates, torch.tensor([3, 7])).any()

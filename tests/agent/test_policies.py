@@ -81,7 +81,7 @@ def test_runs_in_sb3s_own_algorithms(
 def test_retired_items_are_not_shown(toy_world: Bundle) -> None:
     from dataclasses import replace
 
-    smaller = replace(toy_world, codebook=toy_world.codebook.without_items([3, 7]))
+    smaller = replace(toy_world, codebook=toy_world.codebook.deactivate([3, 7]))
     for policy_class, mode in MODES:
         policy, env = make(policy_class, mode, smaller)
         env.reset()
@@ -142,7 +142,7 @@ def test_what_was_learned_holds_in_another_catalog(
 ) -> None:
     """Items that were hidden come back with their own codes and inputs; the weights are those that were learned."""
     book = toy_world.codebook
-    learned, _ = make(policy_class, mode, replace(toy_world, codebook=book.without_items([3, 4])))
+    learned, _ = make(policy_class, mode, replace(toy_world, codebook=book.deactivate([3, 4])))
     torch.manual_seed(1)
     env = make_vec_env("HSRL-ML1M-v0", 6, seed=0, bundle=toy_world, action_mode=mode)
     policy = policy_class(env.observation_space, env.action_space, lambda _: 1e-3)

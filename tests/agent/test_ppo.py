@@ -1,4 +1,4 @@
-"""HSRL's policy in SB3's own on-policy algorithms: HPN is their actor and MLC their critic."""
+"""`HSRLPolicy` in SB3's own on-policy algorithms: HPN is their actor and MLC their critic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning from logged slates: the loss on paper, the loop's promises, a policy that starts where the log ends."""
+"""Pretraining on logged slates: the loss by hand, early stopping, what `pretrain` and `learn` do, critic warm-up."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from hsrl_agent import make_vec_env
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.methods import METHODS
-from hsrl_agent.pretraining import CRITIC_WARMUP_RATE, LoggedSlates, click_loss, cloning_loss, fit
+from hsrl_agent.pretraining import CRITIC_WARMUP_RATE, click_loss, cloning_loss, fit
 from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
 
 OPTIMUM = 0.98 * 1.1 - 0.1
@@ -29,7 +30,7 @@ def logged(n_rows: int) -> LoggedSlates:
 
 
 class Level(nn.Module):
-    """One number, drawn to the mean of what it sees."""
+    """One number, fitted to the mean of the profiles."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ def test_cloning_loss_by_hand(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_latest_rows_only_say_when_to_stop() -> None:
-    """Rows 0 to 89 have mean 44.5; with many steps that is where it ends, whatever rows 90 to 99 say."""
+    """Rows 0 to 89 have mean 44.5; with many steps the fit ends there, whatever rows 90 to 99 are."""
     network = Level()
     best = fit(network, network.loss, logged(100), 30, 0, learning_rate=0.5, weight_decay=0.0, batch_size=10)
     held_out = torch.arange(90, 100).float()
@@ -142,7 +143,7 @@ def test_pretrain_by_hand_takes_the_place_of_learns_own(toy_world: Bundle, monke
     )
     model = make_hsrl(toy_world, num_envs=4, pretrain_epochs=8, critic_warmup_steps=2)
     pool = toy_world.users["train"]
-    log = replace(pool, **{name: getattr(pool, name)[:30] for name in ("profile", "history", "slate", "clicks")})
+    log = pool.rows(slice(30))
     assert model.pretrain(log, epochs=3) == 0.25
     model.learn(4)
     assert calls == [(30, 3)]
@@ -153,6 +154,14 @@ def test_pretrain_by_hand_takes_the_place_of_learns_own(toy_world: Bundle, monke
     assert model.in_critic_warmup()  # counted from the last pretraining
     with pytest.raises(HsrlError, match="got 0 epochs of pretraining, expected at least 1"):
         model.pretrain(epochs=0)
+
+
+def test_a_log_of_another_environment_is_refused(toy_world: Bundle) -> None:
+    pool, model = toy_world.users["train"], make_hsrl(toy_world)
+    with pytest.raises(HsrlError, match="got a log with profile of width 1, expected 2 as in the environment"):
+        model.pretrain(replace(pool, profile=pool.profile[:, :1]), epochs=1)
+    with pytest.raises(HsrlError, match=r"got a log with item 13, expected 1\.\.12; is it of another catalog"):
+        model.pretrain(replace(pool, slate=pool.slate + 1), epochs=1)
 
 
 def test_a_long_pretraining_says_so_where_there_is_no_terminal(
@@ -205,12 +214,3 @@ def test_critic_warmup_with_replay(settings: dict[str, int], steps: float, toy_w
     model.learn(4 * 3, reset_num_timesteps=False)
     assert not model.in_critic_warmup()
     assert make_hsrl(toy_world, num_envs=4, gradient_steps=-1).steps_per_update() == 0.25
-
-
-def test_columns(toy_world: Bundle) -> None:
-    users = toy_world.users["train"]
-    log = LoggedSlates.of(users, "cpu")
-    rows = log.rows(torch.tensor([3, 1]))
-    assert (len(log), len(rows)) == (400, 2)
-    np.testing.assert_array_equal(rows.slate.numpy(), users.slate[[3, 1]])
-    assert (rows.history.dtype, rows.clicks.dtype) == (torch.int64, torch.float32)

@@ -1,4 +1,4 @@
-"""What was made fast changes no result: the same seed learns the same with the plain forms."""
+"""The fast encoder and the fast users change no result: plain forms learn the same with the same seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ N_ENVS, N_STEPS = 32, 8
 
 
 def learn(bundle: Bundle, plain: bool, monkeypatch: pytest.MonkeyPatch) -> HSRL:
-    """Return HSRL after a few updates; `plain`: textbook encoder, and users who make no tables beforehand."""
+    """Return HSRL after a few updates; `plain`: textbook encoder and textbook users, without precomputed tables."""
     env = make_vec_env("HSRL-ML1M-v0", N_ENVS, seed=0, bundle=bundle)
     with monkeypatch.context() as patch:
         if plain:

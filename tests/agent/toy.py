@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.envs.core import Respond, by_profile
 from hsrl_gym.items.codebook import fit_codebook
 from hsrl_gym.users.profile import fit_profile_encoder
@@ -39,7 +40,7 @@ def toy_bundle() -> Bundle:
     features[0] = 0.0
     profile = generator.normal(size=(400, 2)).astype(np.float32)
     slate = np.stack([generator.permutation(N_ITEMS)[:SLATE_SIZE] + 1 for _ in range(400)]).astype(np.int32)
-    pool = UserPool(profile, np.zeros((400, HISTORY), np.int32), slate, np.isin(slate, LIKED).astype(np.uint8))
+    pool = LoggedSlates(profile, np.zeros((400, HISTORY), np.int32), slate, np.isin(slate, LIKED).astype(np.uint8))
     return Bundle(
         name="toy",
         source="toy",

@@ -18,12 +18,12 @@ import yaml
 from hsrl_gym.bundle.folder import (
     SCHEMA_VERSION,
     Bundle,
-    UserPool,
     check_target,
     load_bundle,
     read_manifest,
     save_bundle,
 )
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.codebook import Codebook
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
@@ -150,7 +150,7 @@ def test_item_ids_of_large_catalogs(plain: Bundle, tmp_path: Path, n_items: int)
     codebook = Codebook((centroid,), codes, 0 * one, one, features, features[:, 0])
     model = UserResponseModel(SimulatorConfig(n_items, 1, 1, width=2), torch.as_tensor(features))
     ids = np.array([[0, n_items - 1, n_items]], dtype=np.int32)
-    users = UserPool(np.ones((1, 1), np.float32), ids, ids[:, 1:], np.ones((1, 2), np.uint8))
+    users = LoggedSlates(np.ones((1, 1), np.float32), ids, ids[:, 1:], np.ones((1, 2), np.uint8))
     large = replace(
         plain,
         codebook=codebook,

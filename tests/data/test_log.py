@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from hsrl_gym.data.log import InteractionLog, right_align, sort_by_time
+from hsrl_gym.data.log import InteractionLog, LoggedSlates, right_align, sort_by_time
 from hsrl_gym.errors import HsrlError
 
 
@@ -92,3 +93,30 @@ def test_right_align_keeps_the_latest_and_pads_before_them() -> None:
     table = right_align([[1, 2, 3, 4], [5], []], length=3)
     assert table.dtype == np.int32
     assert table.tolist() == [[2, 3, 4], [0, 0, 5], [0, 0, 0]]
+
+
+def test_rows_of_logged_slates_as_tensors() -> None:
+    slates = LoggedSlates(
+        profile=np.ones((3, 2), np.float32),
+        history=np.array([[0, 1], [2, 3], [4, 5]], np.int32),
+        slate=np.array([[1], [2], [3]], np.int32),
+        clicks=np.array([[0], [1], [0]], np.uint8),
+        row=np.array([7, 9, 11]),
+    )
+    rows = slates.tensors().rows(torch.tensor([2, 1]))
+    assert (len(slates), len(rows)) == (3, 2)
+    assert (rows.history.tolist(), rows.slate.tolist(), rows.clicks.tolist()) == (
+        [[4, 5], [2, 3]],
+        [[3], [2]],
+        [[0], [1]],
+    )
+    types = (rows.profile.dtype, rows.history.dtype, rows.slate.dtype, rows.clicks.dtype)
+    assert types == (torch.float32, torch.int64, torch.int64, torch.float32)
+    kept = slates.rows(np.array([2, 0])).row
+    assert kept is not None
+    assert kept.tolist() == [11, 7]
+
+
+def test_rows_of_a_log_are_a_log_with_all_columns() -> None:
+    log = make_log().rows(slice(2, 4))
+    assert (log.time.tolist(), log.user.tolist(), len(log.clicks), log.name) == ([20, 30], [2, 3], 2, "toy")

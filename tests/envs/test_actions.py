@@ -52,7 +52,7 @@ def make_random(n_items: int, sizes: tuple[int, ...], retired: int, seed: int) -
     generator = np.random.default_rng(seed)
     features = generator.normal(size=(n_items + 1, 3))
     codebook = fit_codebook(features, len(sizes), sizes, n_restarts=1, priority=generator.normal(size=n_items + 1))
-    return codebook.without_items(generator.permutation(n_items)[:retired] + 1)
+    return codebook.deactivate(generator.permutation(n_items)[:retired] + 1)
 
 
 CATALOGS = {
@@ -188,7 +188,7 @@ def test_hyper_actions_show_the_top_k() -> None:
 
 
 def test_hyper_actions_pass_over_retired_items() -> None:
-    codebook = hyper_toy().without_items(1)
+    codebook = hyper_toy().deactivate(1)
     mode = HyperAction(codebook, 3, CPU)
     vectors = item_vectors(codebook)
     for item in (2, 3, 4):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsrl_gym.bundle.folder import Bundle, UserPool
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.items.behaviour import WIDTH, behaviour_vectors
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
 
@@ -31,11 +32,11 @@ class Known(UserResponseModel):
 
 
 @pytest.fixture(scope="module")
-def pool() -> UserPool:
+def pool() -> LoggedSlates:
     generator = np.random.default_rng(0)
     profile = generator.normal(size=(300, 3)).astype(np.float32)
     history = generator.integers(0, 2, size=(300, 1)) * generator.integers(1, N_ITEMS + 1, size=(300, 5))
-    return UserPool(profile, history.astype(np.int32), np.ones((300, 2), np.int32), np.ones((300, 2), np.uint8))
+    return LoggedSlates(profile, history.astype(np.int32), np.ones((300, 2), np.int32), np.ones((300, 2), np.uint8))
 
 
 def known() -> Known:
@@ -48,7 +49,7 @@ def known() -> Known:
     return Known(taste, mood)
 
 
-def test_the_axes_are_those_of_taste_and_of_what_follows(pool: UserPool) -> None:
+def test_the_axes_are_those_of_taste_and_of_what_follows(pool: LoggedSlates) -> None:
     """Three axes of taste, one of mood: each half spans them, whatever else there is room for."""
     model = known()
     vectors = behaviour_vectors(model, pool)
@@ -63,7 +64,7 @@ def test_the_axes_are_those_of_taste_and_of_what_follows(pool: UserPool) -> None
     assert abs(np.corrcoef(follows[:, 0], model.mood[1:].numpy())[0, 1]) > 0.999
 
 
-def test_seed_and_batches(pool: UserPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seed_and_batches(pool: LoggedSlates, monkeypatch: pytest.MonkeyPatch) -> None:
     """The seed decides who is asked; how many are asked at once changes nothing."""
     model = known()
     vectors = behaviour_vectors(model, pool, seed=1)
@@ -78,7 +79,7 @@ def test_seed_and_batches(pool: UserPool, monkeypatch: pytest.MonkeyPatch) -> No
 def test_of_a_learned_user(tiny_bundle: Bundle) -> None:
     """A pool smaller than the number of users that are asked will do."""
     users = tiny_bundle.users["train"]
-    few = UserPool(users.profile[:20], users.history[:20], users.slate[:20], users.clicks[:20])
+    few = LoggedSlates(users.profile[:20], users.history[:20], users.slate[:20], users.clicks[:20])
     vectors = behaviour_vectors(tiny_bundle.simulators["train"], few)
     assert vectors.dtype == np.float32
     assert np.isfinite(vectors).all()

@@ -35,8 +35,8 @@ def test_decode_snaps_dead_tokens_to_the_nearest_live_sibling() -> None:
 def test_decode_returns_no_retired_item() -> None:
     codebook = by_hand([(0, 0), (0, 1), (1, 0)])
     assert codebook.decode([[0, 0], [0, 1], [1, 1]]).tolist() == [1, 2, 3]
-    assert codebook.without_items(1).decode([[0, 0], [0, 1], [1, 1]]).tolist() == [2, 2, 3]
-    assert codebook.without_items([1, 2]).decode([[0, 0], [0, 1], [1, 1]]).tolist() == [3, 3, 3]
+    assert codebook.deactivate(1).decode([[0, 0], [0, 1], [1, 1]]).tolist() == [2, 2, 3]
+    assert codebook.deactivate([1, 2]).decode([[0, 0], [0, 1], [1, 1]]).tolist() == [3, 3, 3]
 
 
 def test_new_items_walk_to_the_nearest_free_sid() -> None:
@@ -69,7 +69,7 @@ def test_several_new_items_get_ids_in_order() -> None:
 
 def test_a_retired_item_frees_its_sid() -> None:
     codebook = by_hand([(0, 0), (0, 1), (1, 1)])
-    smaller = codebook.without_items([2])
+    smaller = codebook.deactivate([2])
     assert smaller.codes.tolist() == [[-1, -1], [0, 0], [-1, -1], [1, 1]]
     assert smaller.live_items.tolist() == [1, 3]
     assert smaller.with_items([raw(1.0)]).codes[4].tolist() == [0, 1]
@@ -93,7 +93,7 @@ def test_items_come_and_go(data: st.DataObject, seed: int) -> None:
         elif len(codebook.live_items) > 1:
             live = codebook.live_items.tolist()
             gone = data.draw(st.lists(st.sampled_from(live), max_size=len(live) - 1), label="retired")
-            codebook = codebook.without_items(np.array(gone, dtype=int))
+            codebook = codebook.deactivate(np.array(gone, dtype=int))
             stay = np.setdiff1d(np.arange(len(before)), gone)
             assert codebook.codes[stay].tolist() == before[stay].tolist()
             assert (codebook.codes[gone] == -1).all()
@@ -115,7 +115,7 @@ def test_a_new_item_gets_the_vector_that_its_features_foretell() -> None:
 
 @pytest.mark.parametrize("items", [0, -1, 4, [1, 9], 2])
 def test_encode_refuses_ids_that_no_live_item_has(items: Any) -> None:
-    codebook = by_hand([(0, 0), (0, 1), (1, 1)]).without_items(2)
+    codebook = by_hand([(0, 0), (0, 1), (1, 1)]).deactivate(2)
     with pytest.raises(HsrlError, match=r"got item ids .*, expected live ones out of 1\.\.3"):
         codebook.encode(items)
 
@@ -142,19 +142,19 @@ def test_with_items_refuses_features_that_do_not_fit(features: list[list[float]]
 def test_without_items_refuses_unknown_ids_and_an_empty_catalog() -> None:
     codebook = by_hand([(0, 0), (0, 1)])
     with pytest.raises(HsrlError, match="expected live ones out of 1"):
-        codebook.without_items([3])
+        codebook.deactivate([3])
     with pytest.raises(HsrlError, match="got every item to retire, expected at least one to stay"):
-        codebook.without_items([1, 2])
+        codebook.deactivate([1, 2])
 
 
-def test_relisted_items_take_the_nearest_free_sid() -> None:
+def test_activated_items_take_the_nearest_free_sid() -> None:
     """Item 3 would like the SID of item 1 best, which stays where it is."""
-    codebook = by_hand([(0, 0), (0, 1), (1, 1)], features=[0.0, 11.0, 0.4]).without_items([2, 3])
-    again = codebook.relist([3, 2])
+    codebook = by_hand([(0, 0), (0, 1), (1, 1)], features=[0.0, 11.0, 0.4]).deactivate([2, 3])
+    again = codebook.activate([3, 2])
     assert sorted(again.live_items.tolist()) == [1, 2, 3]
     assert len(np.unique(again.codes[1:], axis=0)) == 3
     np.testing.assert_array_equal(again.codes[1:], [(0, 0), (1, 1), (0, 1)])
-    np.testing.assert_array_equal(codebook.relist(2).codes[2], codebook.with_items([raw(11.0)]).codes[-1])
+    np.testing.assert_array_equal(codebook.activate(2).codes[2], codebook.with_items([raw(11.0)]).codes[-1])
     for items in ([1], [9], [0]):
         with pytest.raises(HsrlError, match="expected retired items of the catalog"):
-            codebook.relist(items)
+            codebook.activate(items)

@@ -13,7 +13,7 @@ from hsrl_gym.bundle.folder import load_bundle, save_bundle
 from hsrl_gym.cli import main
 from hsrl_gym.data.log import InteractionLog
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
-from hsrl_gym.users.ensemble import UserEnsemble, as_one, members_of
+from hsrl_gym.users.ensemble import UserEnsemble, as_one, ensemble_size_of
 from hsrl_gym.users.fit import FitSettings
 
 CONFIG = SimulatorConfig(n_items=12, n_item_features=3, n_profile=2, history_length=5, width=4, n_topics=2)
@@ -47,13 +47,18 @@ def test_its_probability_is_the_mean_of_its_members(members: list[UserResponseMo
 
 def test_one_member_is_itself(members: list[UserResponseModel]) -> None:
     assert as_one(members[:1]) is members[0]
-    assert [members_of(as_one(members[:count])) for count in (1, 2, 3)] == [1, 2, 3]
+    assert [ensemble_size_of(as_one(members[:count])) for count in (1, 2, 3)] == [1, 2, 3]
 
 
 def test_a_bundle_of_ensembles_is_kept_whole(tiny_log: InteractionLog, tmp_path: Path) -> None:
     """Users of two different fits each, the same after a journey over the disk; none of the four fits is another's."""
     bundle = build_bundle(
-        tiny_log, vocabulary=8, width=8, settings=FitSettings(max_epochs=1, min_steps=3), progress=False, members=2
+        tiny_log,
+        vocabulary=8,
+        width=8,
+        settings=FitSettings(max_epochs=1, min_steps=3),
+        progress=False,
+        ensemble_size=2,
     )
     loaded = load_bundle(save_bundle(bundle, tmp_path / "ensemble"))
     users = bundle.users["eval"]
@@ -62,14 +67,14 @@ def test_a_bundle_of_ensembles_is_kept_whole(tiny_log: InteractionLog, tmp_path:
     profile, history, slate = columns[0], columns[1].long(), columns[2].long()
     weights = []
     for name, user in bundle.simulators.items():
-        assert members_of(user) == members_of(loaded.simulators[name]) == 2
+        assert ensemble_size_of(user) == ensemble_size_of(loaded.simulators[name]) == 2
         torch.testing.assert_close(loaded.simulators[name](profile, history, slate), user(profile, history, slate))
         weights += [fit.item_map.weight.numpy() for fit in user.members]  # type: ignore[union-attr]
     assert len({weight.tobytes() for weight in weights}) == 4
-    assert bundle.provenance["members"] == 2
+    assert bundle.provenance["ensemble_size"] == 2
     assert np.isfinite(bundle.codebook.vectors).all()
 
 
 def test_no_member_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["build", "synthetic", "--members", "0", "--out", str(tmp_path / "none")]) == 2
-    assert "got --members 0, expected at least 1." in capsys.readouterr().err
+    assert main(["build", "synthetic", "--ensemble-size", "0", "--out", str(tmp_path / "none")]) == 2
+    assert "got --ensemble-size 0, expected at least 1." in capsys.readouterr().err

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from hsrl_gym.bundle.folder import Bundle, UserPool
-from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.users.fidelity import Slice, popularity_groups, predict, score_slices, score_users
 from hsrl_gym.users.fit import predict_logits
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
@@ -27,12 +27,12 @@ def of_kind(slices: list[Slice], kind: str) -> dict[str, Slice]:
     return {part.name: part for part in slices if part.kind == kind}
 
 
-def pool(history_lengths: list[int], slate: list[list[int]], clicks: list[list[int]]) -> UserPool:
+def pool(history_lengths: list[int], slate: list[list[int]], clicks: list[list[int]]) -> LoggedSlates:
     history = np.zeros((len(slate), 50), dtype=np.int32)
     for row, length in enumerate(history_lengths):
         history[row, 50 - length :] = 1
     n = len(slate)
-    return UserPool(np.zeros((n, 6), np.float32), history, np.array(slate, np.int32), np.array(clicks, np.uint8))
+    return LoggedSlates(np.zeros((n, 6), np.float32), history, np.array(slate, np.int32), np.array(clicks, np.uint8))
 
 
 def test_predictions_are_those_of_the_users_on_the_eval_pool(

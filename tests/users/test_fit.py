@@ -198,18 +198,18 @@ def test_the_latest_rows_decide_when_to_stop_and_are_not_fitted_to(
     tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs: dict[str, InteractionLog] = {}
-    columns = train_simulator._columns
+    tensors = InteractionLog.tensors
 
     def held_out_loss(model: UserResponseModel, log: InteractionLog) -> float:
         logs["held out"] = log
         return 0.5
 
-    def fitted_columns(log: InteractionLog, model: UserResponseModel) -> Any:
+    def fitted_columns(log: InteractionLog, device: torch.device) -> Any:
         logs["fitted"] = log
-        return columns(log, model)
+        return tensors(log, device)
 
     monkeypatch.setattr(train_simulator, "_log_loss", held_out_loss)
-    monkeypatch.setattr(train_simulator, "_columns", fitted_columns)
+    monkeypatch.setattr(InteractionLog, "tensors", fitted_columns)
     quick_fit(tiny_log.rows(slice(0, 200)), max_epochs=1, holdout=0.25)
     assert logs["fitted"].time.tolist() == list(range(150))
     assert logs["held out"].time.tolist() == list(range(150, 200))
