@@ -25,6 +25,7 @@ from hsrl_agent.evaluation.tasks import short
 from hsrl_agent.evaluation.terminal import run_command
 from hsrl_gym.bundle.build import build_bundle
 from hsrl_gym.bundle.folder import save_bundle
+from hsrl_gym.envs.synthetic_log import write_log
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
 
@@ -89,7 +90,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     )
     for size, where in folders.items():
         if not (where / "bundle.yaml").is_file():
-            save_bundle(build_bundle(SyntheticWorld(f"{SHAPE}-{size}").write_log(options.slates)), where)
+            save_bundle(build_bundle(write_log(SyntheticWorld(f"{SHAPE}-{size}"), options.slates)), where)
     return Plan(specs, WHAT, options.out, min(options.jobs, len(specs)), (f"settings: {settings.origin}.",))
 
 

@@ -17,9 +17,10 @@ from hsrl_agent.algorithm import SlateActorCritic
 from hsrl_agent.methods import Agent
 from hsrl_agent.vec_env import make_vec_env, slate_vector_env
 from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.bundle.simulators import knows_world
 from hsrl_gym.bundle.store import PACKAGED
 from hsrl_gym.envs.vector_env import SlateVectorEnv
-from hsrl_gym.users.true_user import TRUE_USER, TrueUsers, knows_world
+from hsrl_gym.users.true_user import TRUE_USER, TrueUsers
 from plugins import resolve
 from provenance import code_digest, device_name, git_commit, versions
 from scoring import Scores, describe_codebook, evaluate, undisturbed

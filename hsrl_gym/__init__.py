@@ -1,6 +1,7 @@
 """Slate recommendation environments on users learned from logs.
 
-`import hsrl_gym` registers `HSRL-RL4RS-v0`, `HSRL-ML1M-v0`, `HSRL-ML100K-v0` and `HSRL-World-v0` with Gymnasium.
+`import hsrl_gym` registers `HSRL-RL4RS-v0`, `HSRL-ML1M-v0`, `HSRL-ML100K-v0`, `HSRL-World-v0` and
+`HSRL-Bundle-v0` with Gymnasium.
 """
 
 from gymnasium.envs.registration import register
@@ -10,17 +11,19 @@ from hsrl_gym.errors import HsrlError
 __version__ = "0.1.0"
 __all__ = ["HsrlError", "__version__"]
 
-# The reference code pays `sweet_point` on RL4RS and `mean_with_cost` on MovieLens, and so do these.
-_DEFAULTS: dict[str, dict[str, str]] = {
+# The reference code uses `sweet_point` on RL4RS and `mean_with_cost` on MovieLens.
+_DEFAULTS: dict[str, dict[str, str | None]] = {
     "HSRL-RL4RS-v0": {"default_bundle": "rl4rs", "reward": "sweet_point"},
     "HSRL-ML1M-v0": {"default_bundle": "ml1m", "reward": "mean_with_cost"},
     "HSRL-ML100K-v0": {"default_bundle": "ml100k", "reward": "mean_with_cost"},
-    # The users themselves, not models of them; agents of HSRL-RL4RS-v0 act there unchanged.
+    # The true users of the synthetic log, not models of them; an agent of HSRL-RL4RS-v0 acts there unchanged.
     "HSRL-World-v0": {"default_bundle": "rl4rs", "reward": "sweet_point", "simulator": "true"},
+    # For a bundle of your own, which has to be named: bundle=DIR.
+    "HSRL-Bundle-v0": {"default_bundle": None, "reward": "mean_with_cost"},
 }
 
 for _id, _kwargs in _DEFAULTS.items():
-    # No max_episode_steps: the environments truncate themselves, so that `max_steps` means one thing everywhere.
+    # No max_episode_steps: the environments truncate themselves after `max_steps`.
     register(
         id=_id,
         entry_point="hsrl_gym.envs.env:SlateEnv",

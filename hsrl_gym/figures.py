@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsrl_gym.items.codebook import Codebook
-from hsrl_gym.users.fidelity import Slice
+from hsrl_gym.users.slices import Slice
 
 _KINDS = {
     "slot": "place in the slate",

@@ -10,6 +10,7 @@ import torch
 from hsrl_gym.bundle.build import build_bundle
 from hsrl_gym.bundle.folder import Bundle, save_bundle
 from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.envs.synthetic_log import write_log
 from hsrl_gym.users.fit import FitSettings
 from hsrl_gym.users.synthetic import SyntheticWorld, WorldConfig
 
@@ -43,7 +44,7 @@ def tiny_world() -> SyntheticWorld:
 
 @pytest.fixture(scope="session")
 def tiny_log(tiny_world: SyntheticWorld) -> InteractionLog:
-    return tiny_world.write_log(2_000)
+    return write_log(tiny_world, 2_000)
 
 
 @pytest.fixture(scope="session")

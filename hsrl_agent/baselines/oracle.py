@@ -14,8 +14,8 @@ from torch import Tensor
 from hsrl_agent.baselines.item_agent import ItemAgent
 from hsrl_agent.method import Look, Method
 from hsrl_agent.vec_env import bundle_of
-from hsrl_gym.envs.core import Respond
 from hsrl_gym.envs.vector_env import SlateVectorEnv
+from hsrl_gym.users.responses import Respond
 
 _PAIRS_AT_ONCE = 1 << 16  # of users and items; their vectors take a few MB
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.errors import unknown_name
 from hsrl_gym.items.behaviour import behaviour_vectors
 from hsrl_gym.items.codebook import fit_codebook, standardized
 from hsrl_gym.users.ensemble import as_one
-from hsrl_gym.users.fit import FitSettings, evaluate_simulator, fit_simulator
+from hsrl_gym.users.fidelity import evaluate_simulator
+from hsrl_gym.users.fit import FitSettings, fit_simulator
 from hsrl_gym.users.profile import fit_profile_encoder
 from hsrl_gym.users.synthetic import world_of
 
@@ -81,7 +82,7 @@ def build_bundle(
             "seen_in_fit": name == "eval",
             **evaluate_simulator(simulators[name], test_rows).to_dict(),
         }
-    users = {"train": _pool(train_rows, pool_rows), "eval": _pool(test_rows, pool_rows)}
+    users = {"train": _pool(train_rows, 0, pool_rows), "eval": _pool(test_rows, len(train_rows), pool_rows)}
     priority = np.bincount(train_rows.slate.ravel(), weights=train_rows.clicks.ravel(), minlength=log.n_items + 1)
     vectors = behaviour_vectors(simulators["train"], users["train"], seed) if codebook == "behaviour" else None
     return Bundle(
@@ -149,6 +150,9 @@ def _codebook_facts(codebook: str, n_levels: int, vocabulary: int | Sequence[int
     return {"codebook": codebook, "n_levels": n_levels, "vocabulary": sizes}
 
 
-def _pool(log: InteractionLog, most: int) -> LoggedSlates:
-    rows: NDArray[np.intp] = np.linspace(0, len(log) - 1, min(most, len(log))).round().astype(np.intp)
-    return LoggedSlates(log.profile[rows], log.history[rows], log.slate[rows], log.clicks[rows])
+def _pool(rows: LoggedSlates, first: int, most: int) -> LoggedSlates:
+    """Return at most `most` of the rows, evenly spread; `first` is the number of the first row in the whole log."""
+    kept: NDArray[np.intp] = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(np.intp)
+    return LoggedSlates(
+        rows.profile[kept], rows.history[kept], rows.slate[kept], rows.clicks[kept], row=(first + kept).astype(np.int64)
+    )

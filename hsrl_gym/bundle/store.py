@@ -6,35 +6,43 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-from hsrl_gym.bundle.folder import Bundle, load_bundle
+from hsrl_gym.bundle.contents import Bundle
+from hsrl_gym.bundle.folder import load_bundle, save_bundle
+from hsrl_gym.data.fetch import cache_folder
+from hsrl_gym.data.sources import DATASETS
 from hsrl_gym.errors import HsrlError
 
 PACKAGED = Path(__file__).parents[1] / "bundles"
+# Default bundles that the package must not carry: they are built from fetched logs on first use.
+FROM_FETCHED = ("ml100k",)
 
 
 def data_folder() -> Path:
     """Return the cache folder that `fetch` uses: HSRL_DATA, or the user's cache directory."""
-    from hsrl_gym.data.fetch import cache_folder
-
     return cache_folder()
 
 
-def open_bundle(bundle: str | Path | Bundle | None, default: str) -> Bundle:
+def built_folder(name: str) -> Path:
+    """Return the folder where the bundle of a fetched data set is kept once it was built."""
+    return data_folder() / "bundles" / name
+
+
+def open_bundle(bundle: str | Path | Bundle | None, default: str | None) -> Bundle:
     """Return a bundle: the given one, a folder's, or the default of an environment id.
 
-    The defaults "rl4rs" and "ml1m" are synthetic and stand in the package; the first use in a process warns. "ml100k"
+    The defaults "rl4rs" and "ml1m" are synthetic and come with the package; the first use in a process warns. "ml100k"
     is built from the fetched data on first use and kept in the cache folder.
 
     Raises:
-        HsrlError: if there is none, with what to run.
+        HsrlError: if there is none; the message says what to run.
     """
     if isinstance(bundle, Bundle):
         return bundle
     if bundle is not None:
         return load_bundle(bundle)
-    if default == "ml100k":
-        return _movielens_100k()
-    return _packaged(default)
+    if default is None:
+        raise HsrlError("got no bundle, expected one; pass bundle=DIR (`hsrl-gym build` makes one from your logs).")
+    return _from_fetched(default) if default in FROM_FETCHED else _packaged(default)
 
 
 @lru_cache(maxsize=4)
@@ -49,20 +57,19 @@ def _packaged(name: str) -> Bundle:
     return bundle
 
 
-@lru_cache(maxsize=1)
-def _movielens_100k() -> Bundle:
-    built = data_folder() / "bundles" / "ml100k"
+@lru_cache(maxsize=4)
+def _from_fetched(name: str) -> Bundle:
+    built = built_folder(name)
     if (built / "bundle.yaml").exists():
         return load_bundle(built)
-    raw = data_folder() / "ml100k"
+    raw = data_folder() / name
     if not raw.exists():
         raise HsrlError(
-            f"MovieLens-100K is not in {data_folder()}; run `hsrl-gym fetch ml100k` first (the environment then builds "
-            "its bundle itself), or pass bundle=DIR."
+            f"{DATASETS[name].title} is not in {data_folder()}; run `hsrl-gym fetch {name}` first (the environment "
+            "then builds its bundle itself), or pass bundle=DIR."
         )
     from hsrl_gym.bundle.build import build_bundle
-    from hsrl_gym.bundle.folder import save_bundle
-    from hsrl_gym.data.movielens import load_movielens
+    from hsrl_gym.data.readers import read_logs
 
-    save_bundle(build_bundle(load_movielens(raw)), built)
+    save_bundle(build_bundle(read_logs(name, raw)), built)
     return load_bundle(built)

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
+
+from hsrl_gym.progress import progress_bar
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
@@ -69,7 +70,7 @@ class ResumingDownloader:
         total = start + int(length) if length else None
         with (
             self.part.open("ab" if start else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=not self.progress) as bar,
+            progress_bar(self.part.stem, total, self.progress, initial=start, unit="B", unit_scale=True) as bar,
         ):
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)

@@ -43,7 +43,6 @@ class DataSource:
         files: sets of file names; one whole set makes a folder complete. Folders in the archive are dropped.
         licence: terms of use in a sentence or two.
         citation: the paper to cite.
-        loader: what reads the folder.
         wheel: a second source, None if there is none.
     """
 
@@ -54,7 +53,6 @@ class DataSource:
     files: tuple[tuple[str, ...], ...]
     licence: str
     citation: str
-    loader: str
     wheel: Wheel | None = None
 
     def is_complete(self, folder: Path) -> bool:
@@ -71,7 +69,6 @@ DATASETS: dict[str, DataSource] = {
         files=(("u.data", "u.item", "u.user"), ("ml-100k.inter", "ml-100k.item", "ml-100k.user")),
         licence=_MOVIELENS_LICENCE,
         citation=_MOVIELENS_CITATION,
-        loader="hsrl_gym.data.movielens.load_movielens",
         wheel=Wheel(
             requirement="recbole==1.2.1",
             sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
@@ -86,7 +83,6 @@ DATASETS: dict[str, DataSource] = {
         files=(("ratings.dat", "movies.dat", "users.dat"),),
         licence=_MOVIELENS_LICENCE,
         citation=_MOVIELENS_CITATION,
-        loader="hsrl_gym.data.movielens.load_movielens",
     ),
     "rl4rs": DataSource(
         title="RL4RS (about 10 GB unpacked)",
@@ -100,24 +96,5 @@ DATASETS: dict[str, DataSource] = {
             "Kai Wang et al. 2023. RL4RS: A Real-World Dataset for Reinforcement Learning based Recommender System. "
             "SIGIR 2023. https://doi.org/10.1145/3539618.3591899"
         ),
-        loader="hsrl_gym.data.rl4rs.load_rl4rs",
-    ),
-    "kuairand-pure": DataSource(
-        title="KuaiRand-Pure",
-        url="https://zenodo.org/records/10439422/files/KuaiRand-Pure.tar.gz",
-        archive="KuaiRand-Pure.tar.gz",
-        known_hash="md5:0820331067a3784d9691136f772b35a7",
-        files=(
-            (
-                *("log_random_4_22_to_5_08_pure.csv", "log_standard_4_08_to_4_21_pure.csv"),
-                *("log_standard_4_22_to_5_08_pure.csv", "user_features_pure.csv", "video_features_basic_pure.csv"),
-            ),
-        ),
-        licence="Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0).",
-        citation=(
-            "Chongming Gao et al. 2022. KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed "
-            "Videos. CIKM 2022, 3953-3957. https://doi.org/10.1145/3511808.3557624"
-        ),
-        loader="no reader here: write RecBole atomic files from it and use hsrl_gym.data.atomic.load_atomic",
     ),
 }

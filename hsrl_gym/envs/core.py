@@ -5,7 +5,6 @@ Letters: B users at once, K slate size, H history length, P profile width, M use
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -14,10 +13,7 @@ from torch.nn import functional
 
 from hsrl_gym.envs.rules import PATIENCE, REWARDS
 from hsrl_gym.errors import HsrlError, unknown_name
-from hsrl_gym.users.click_model import ClickModel
-
-# Click probabilities (B, K) of rows (B,) of the user pool, with histories (B, H) of clicked items, shown slates (B, K).
-Respond = Callable[[Tensor, Tensor, Tensor], Tensor]
+from hsrl_gym.users.responses import Respond
 
 LEAVES_BELOW = 1.0  # a user whose patience is below this leaves
 _ARRIVAL = -1  # the "step" whose noise chooses the user
@@ -101,11 +97,6 @@ class Outcome:
     reward: Tensor
     terminated: Tensor
     truncated: Tensor
-
-
-def by_profile(model: ClickModel, profiles: Tensor) -> Respond:
-    """Return how the users of `profiles` (M, P) respond, for a model with nothing to prepare."""
-    return lambda user, history, slate: torch.sigmoid(model(profiles[user], history, slate))
 
 
 class SlateCore:

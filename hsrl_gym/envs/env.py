@@ -10,95 +10,13 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from hsrl_gym.bundle.folder import SIMULATORS, Bundle
+from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.store import open_bundle
-from hsrl_gym.envs.actions import ACTION_MODES, ActionMode
-from hsrl_gym.envs.core import Outcome, Respond, SessionParams, SessionState, SlateCore
-from hsrl_gym.errors import HsrlError, open_device, unknown_name
-from hsrl_gym.users.profile import PROFILE_LIMIT
-from hsrl_gym.users.true_user import TRUE_USER, TrueUsers
-
-Observation = dict[str, NDArray[Any]]
-
-
-class SlateSessions:
-    """The batch of sessions behind `SlateEnv` and `SlateVectorEnv`, and the spaces of one of them."""
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        simulator: str = "train",
-        action_mode: str = "sid",
-        reward: str = "mean_with_cost",
-        patience: str = "reference",
-        slate_size: int | None = None,
-        max_steps: int = 20,
-        initial_patience: float = 20.0,
-        miss_cost: float = 0.1,
-        device: str = "cpu",
-    ) -> None:
-        if simulator not in (*SIMULATORS, TRUE_USER):
-            raise unknown_name("simulator", simulator, (*SIMULATORS, TRUE_USER))
-        if action_mode not in ACTION_MODES:
-            raise unknown_name("action_mode", action_mode, ACTION_MODES)
-        self.bundle = bundle
-        self.device = open_device(device)
-        size = bundle.slate_size if slate_size is None else slate_size
-        self.params = SessionParams(size, reward, patience, max_steps, initial_patience, miss_cost)
-        self.actions: ActionMode = ACTION_MODES[action_mode](bundle.codebook, size, self.device)
-        users = bundle.users["eval" if simulator == TRUE_USER else simulator]
-        profiles = torch.as_tensor(users.profile, device=self.device)
-        histories = torch.as_tensor(users.history, device=self.device)
-        respond: Respond = (
-            TrueUsers(bundle, users, self.device)
-            if simulator == TRUE_USER
-            else bundle.simulators[simulator].prepared(profiles)
-        )
-        self.core = SlateCore(respond, profiles, histories, self.params)
-        self.codes = torch.as_tensor(bundle.codebook.codes, device=self.device).long()
-        width, length = users.profile.shape[1], users.history.shape[1]
-        self.observation_space = spaces.Dict(
-            {
-                "profile": spaces.Box(-PROFILE_LIMIT, PROFILE_LIMIT, (width,), np.float32),
-                "history": spaces.Box(0, bundle.n_items, (length,), np.int32),
-            }
-        )
-
-    def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
-        """Return B users at the first episode of the given seeds (B,)."""
-        seed = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
-        return self.core.initial(seed, torch.zeros_like(seed))
-
-    def play(self, state: SessionState, actions: Any) -> tuple[SessionState, Outcome, dict[str, NDArray[Any]]]:
-        """Take actions (B, n); return the next state, what happened, and the info columns of the step.
-
-        Raises:
-            HsrlError: for an action outside the space.
-        """
-        own = np.array(actions)  # a copy, so that no view of the caller's, read-only or reversed, reaches torch
-        self.actions.check(own)
-        if len(own) != len(state.user):
-            raise HsrlError(f"got {len(own)} actions, expected one for each of the {len(state.user)} environments.")
-        slate = self.actions.decode(torch.as_tensor(own, device=self.device))
-        after, outcome = self.core.transition(state, slate)
-        info = {
-            "slate": slate.cpu().numpy(),
-            "clicks": outcome.clicks.to(torch.uint8).cpu().numpy(),
-            "patience": after.patience.cpu().numpy().copy(),  # the state keeps its own
-            "patience_before": state.patience.cpu().numpy().copy(),
-            "slate_tokens": functional.embedding(slate, self.codes).cpu().numpy(),
-        }
-        return after, outcome, info
-
-    def observe(self, state: SessionState) -> Observation:
-        """Return the observation arrays (B, P) float32 and (B, H) int32; they belong to the caller."""
-        observation = self.core.observation(state)
-        return {
-            "profile": observation["profile"].cpu().numpy(),
-            "history": observation["history"].to(torch.int32).cpu().numpy(),
-        }
+from hsrl_gym.envs.core import SessionState
+from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
+from hsrl_gym.envs.sessions import Observation, SlateSessions
+from hsrl_gym.errors import HsrlError
 
 
 class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
@@ -143,18 +61,17 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     - v0: first version.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  (Gymnasium's own form)
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 1}  # noqa: RUF012  (Gymnasium's own form)
 
     def __init__(
         self,
         bundle: str | Path | Bundle | None = None,
         render_mode: str | None = None,
-        default_bundle: str = "rl4rs",
+        default_bundle: str | None = "rl4rs",
         **settings: Any,
     ) -> None:
         """Open the bundle; `settings` are those of the class docstring's Arguments."""
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise unknown_name("render_mode", render_mode, self.metadata["render_modes"])
+        check_render_mode(render_mode)
         self.render_mode = render_mode
         self.bundle = open_bundle(bundle, default_bundle)
         self.sessions = SlateSessions(self.bundle, **settings)
@@ -201,16 +118,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def render(self) -> str:
         """Return the last slate, its clicks and the patience left, for a person to read; it takes a `render_mode`."""
         check_rendered(self.render_mode)
-        from hsrl_gym.envs.render import render_step
-
         return render_step(self.bundle, self.sessions.params, self._shown)
 
     def _observe(self) -> Observation:
         assert self._state is not None
         return {name: values[0] for name, values in self.sessions.observe(self._state).items()}
-
-
-def check_rendered(render_mode: str | None) -> None:
-    """Raise HsrlError if the environment was made without a render mode: it then keeps nothing to show."""
-    if render_mode is None:
-        raise HsrlError('render() needs a render mode; make the environment with render_mode="ansi".')

@@ -11,11 +11,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.store import open_bundle
 from hsrl_gym.envs.core import SessionState
-from hsrl_gym.envs.env import Observation, SlateEnv, SlateSessions, check_rendered
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
+from hsrl_gym.envs.sessions import Observation, SlateSessions
+from hsrl_gym.errors import HsrlError
 
 
 class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
@@ -28,7 +29,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
     """
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
-        "render_modes": ["ansi"],
+        "render_modes": list(RENDER_MODES),
         "render_fps": 1,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -38,14 +39,13 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         num_envs: int = 1,
         bundle: str | Path | Bundle | None = None,
         render_mode: str | None = None,
-        default_bundle: str = "rl4rs",
+        default_bundle: str | None = "rl4rs",
         **settings: Any,
     ) -> None:
         """Open the bundle for `num_envs` users; `settings` are those of `SlateEnv`."""
         if num_envs < 1:
             raise HsrlError(f"got num_envs {num_envs}, expected at least 1.")
-        if render_mode not in (None, *SlateEnv.metadata["render_modes"]):
-            raise unknown_name("render_mode", render_mode, SlateEnv.metadata["render_modes"])
+        check_render_mode(render_mode)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.bundle = open_bundle(bundle, default_bundle)
@@ -125,8 +125,6 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
     def render(self) -> tuple[str, ...]:
         """Return the text of the last step of each environment; it takes a `render_mode`."""
         check_rendered(self.render_mode)
-        from hsrl_gym.envs.render import render_step
-
         shown: list[dict[str, Any] | None] = [None] * self.num_envs
         if self._shown is not None:
             columns = self._shown

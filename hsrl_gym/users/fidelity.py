@@ -1,144 +1,89 @@
-"""Where a bundle's users can be trusted: by place in the slate, by popularity of the item, by length of the history.
-
-All of it is measured on the logged slates of the `eval` pool, latest 20% of the log: the states that sessions start
-from, with what was shown and clicked there.
-"""
+"""How a user model stands against logged clicks: AUC, log-loss and calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hsrl_gym.bundle.folder import Bundle
-from hsrl_gym.envs.core import Respond
-from hsrl_gym.users.fit import fidelity_of
-from hsrl_gym.users.true_user import TRUE_USER, TrueUsers, knows_world
+from hsrl_gym.data.log import LoggedSlates
+from hsrl_gym.users.responses import ClickModel
 
-HISTORY_BINS = (0, 5, 10, 20, 35, 50)  # last length of each; longer histories make a bin of their own
-N_POPULARITY_GROUPS = 10
+N_RELIABILITY_BINS = 20
 
 
 @dataclass(frozen=True)
-class SliceScore:
-    """What one user says of one slice of the logged impressions.
+class Fidelity:
+    """How the predicted click probabilities stand against clicks they were not fitted to.
 
     Attributes:
-        auc: 0.5 where all were clicked or none.
-        log_loss: in nats.
-        predicted: mean click probability, to be held against the observed rate.
+        n_slates, n_clicks: how many were scored.
+        auc: area under the ROC curve, 0.5 for chance.
+        log_loss: mean negative log-likelihood of a click, in nats.
+        ece: expected calibration error, mean |predicted - observed| over 20 bins with equally many predictions.
+        reliability: per bin, mean predicted probability, observed click rate, number of predictions.
     """
 
-    auc: float
-    log_loss: float
-    predicted: float
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One part of the logged impressions.
-
-    Attributes:
-        kind: what the impressions are parted by.
-        name: of the part.
-        n: impressions in it.
-        observed: share of them that was clicked.
-        scores: of each user, by name.
-    """
-
-    kind: str
-    name: str
-    n: int
-    observed: float
-    scores: Mapping[str, SliceScore]
-
-
-@dataclass(frozen=True)
-class UserScore:
-    """One user on all logged impressions of the pool.
-
-    Attributes:
-        auc, log_loss, ece: as in `Fidelity`.
-        error: mean |p - p_true| against the true user; None where nobody knows that one.
-    """
-
+    n_slates: int
+    n_clicks: int
     auc: float
     log_loss: float
     ece: float
-    error: float | None
+    reliability: tuple[tuple[float, float, int], ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain numbers, to be written to YAML."""
+        values = asdict(self)
+        values["reliability"] = [[round(p, 6), round(y, 6), n] for p, y, n in self.reliability]
+        return values
 
 
-def predict(bundle: Bundle) -> dict[str, NDArray[np.float64]]:
-    """Return the click probabilities (M, K) of the `eval` pool's logged slates by each user, the true one last."""
-    users = bundle.users["eval"]
-    profiles = torch.as_tensor(users.profile)
-    responses: dict[str, Respond] = {name: model.prepared(profiles) for name, model in bundle.simulators.items()}
-    if knows_world(bundle):
-        responses[TRUE_USER] = TrueUsers(bundle, users, profiles.device)
-    history, slate = torch.as_tensor(users.history).long(), torch.as_tensor(users.slate).long()
-    rows = torch.arange(len(users))
-    with torch.no_grad():
-        return {name: respond(rows, history, slate).double().numpy() for name, respond in responses.items()}
+def predict_logits(
+    model: ClickModel, log: LoggedSlates, device: str | torch.device = "cpu", batch: int = 4096
+) -> NDArray[np.float64]:
+    """Return the click logits (M, K) that a user model gives to the logged slates."""
+    return np.concatenate(list(_predict(model, log, device, batch))).astype(np.float64)
 
 
-def score_users(bundle: Bundle, predicted: Mapping[str, NDArray[np.float64]]) -> dict[str, UserScore]:
-    """Return how each user of `predict` stands on all logged impressions."""
-    clicks, true = bundle.users["eval"].clicks, predicted.get(TRUE_USER)
-    scores = {}
-    for name, probability in predicted.items():
-        fidelity = fidelity_of(_logit(probability), clicks)
-        error = None if true is None else float(np.abs(probability - true).mean())
-        scores[name] = UserScore(fidelity.auc, fidelity.log_loss, fidelity.ece, error)
-    return scores
+@torch.no_grad()
+def _predict(
+    model: ClickModel, log: LoggedSlates, device: str | torch.device, batch: int
+) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(log), batch):
+        rows = log.rows(slice(start, start + batch)).tensors(device)
+        yield model(rows.profile, rows.history, rows.slate).cpu().numpy()
 
 
-def score_slices(bundle: Bundle, predicted: Mapping[str, NDArray[np.float64]]) -> list[Slice]:
-    """Return every slice that has impressions, in the order of their kinds, with what each user says of it."""
-    clicks = bundle.users["eval"].clicks
-    slices = []
-    for kind, name, chosen in _parts(bundle):
-        if not chosen.any():
-            continue
-        scores = {}
-        for user, probability in predicted.items():
-            fidelity = fidelity_of(_logit(probability[chosen]), clicks[chosen])
-            scores[user] = SliceScore(fidelity.auc, fidelity.log_loss, float(probability[chosen].mean()))
-        slices.append(Slice(kind, name, int(chosen.sum()), float(clicks[chosen].mean()), scores))
-    return slices
+def evaluate_simulator(model: ClickModel, log: LoggedSlates, device: str = "cpu") -> Fidelity:
+    """Return AUC, log-loss, calibration error and reliability of a user model on logged slates."""
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    return fidelity_of(predict_logits(model, log, device), log.clicks)
 
 
-def popularity_groups(bundle: Bundle) -> NDArray[np.int64]:
-    """Return the group (N + 1,) of each item, 0 to 9, by how often the `train` pool showed it, the rarest first.
+def fidelity_of(logits: NDArray[np.float64], clicks: NDArray[np.uint8]) -> Fidelity:
+    """Return the fidelity of predicted click logits (M, K) against clicks (M, K)."""
+    from scipy.special import expit
 
-    The groups have equally many items (of items shown equally often, the lower id counts as rarer); padding is in
-    none, -1. Impressions count and not clicks: they are what a user model could learn an item from.
-    """
-    shown = np.bincount(bundle.users["train"].slate.ravel(), minlength=bundle.n_items + 1)[1:]
-    place = np.empty(bundle.n_items, dtype=np.int64)
-    place[np.argsort(shown, kind="stable")] = np.arange(bundle.n_items)
-    return np.concatenate([[-1], place * N_POPULARITY_GROUPS // bundle.n_items])
-
-
-def _parts(bundle: Bundle) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """Yield kind, name and mask (M, K) of each slice."""
-    users = bundle.users["eval"]
-    for slot in range(users.slate.shape[1]):
-        yield "slot", str(slot + 1), np.broadcast_to(np.arange(users.slate.shape[1]) == slot, users.slate.shape)
-    group = popularity_groups(bundle)[users.slate]
-    for number in range(N_POPULARITY_GROUPS):
-        yield "popularity", str(number + 1), group == number
-    length = np.broadcast_to((users.history > 0).sum(1, keepdims=True), users.slate.shape)
-    above = -1
-    for last in (*HISTORY_BINS, users.history.shape[1]):
-        if last > above:
-            first = above + 1
-            yield "history", str(last) if first == last else f"{first}-{last}", (length > above) & (length <= last)
-            above = last
+    score, label = logits.ravel(), clicks.ravel().astype(np.float64)
+    log_loss = float(np.mean(np.logaddexp(0.0, score) - label * score))
+    probability = expit(score)
+    bins = np.array_split(np.argsort(probability, kind="stable"), N_RELIABILITY_BINS)
+    reliability = tuple((float(probability[b].mean()), float(label[b].mean()), len(b)) for b in bins if len(b))
+    ece = sum(abs(p - y) * n for p, y, n in reliability) / len(score)
+    return Fidelity(len(clicks), int(label.sum()), _auc(score, label), log_loss, float(ece), reliability)
 
 
-def _logit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    within = np.clip(probability, 1e-7, 1.0 - 1e-7)  # float32 may round to 0 or 1
-    return np.log(within) - np.log1p(-within)
+def _auc(score: NDArray[np.float64], label: NDArray[np.float64]) -> float:
+    """Return the share of (click, no click) pairs in the right order, ties counted half; 0.5 without pairs."""
+    from scipy.stats import rankdata
+
+    positive = label == 1
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return 0.5
+    ranks = rankdata(score)[positive].sum()
+    return float((ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

@@ -1,4 +1,4 @@
-"""Fit the learned user and say how far it can be trusted."""
+"""Fit the learned user to logged slates."""
 
 from __future__ import annotations
 
@@ -7,46 +7,19 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.users.click_model import ClickModel, SimulatorConfig, UserResponseModel
+from hsrl_gym.progress import progress_bar
+from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
 from hsrl_gym.users.early_stopping import train_with_early_stopping
+from hsrl_gym.users.fidelity import predict_logits
 
-N_RELIABILITY_BINS = 20
 _MIN_IMPROVEMENT = 1e-5  # nats of held-out log-loss
 _OF_TOPICS = ("topic.weight", "topic.bias", "topic_sharpness", "knee", "slope")
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How the predicted click probabilities stand against clicks they were not fitted to.
-
-    Attributes:
-        n_slates, n_clicks: how many were scored.
-        auc: area under the ROC curve, 0.5 for chance.
-        log_loss: mean negative log-likelihood of a click, in nats.
-        ece: expected calibration error, mean |predicted - observed| over 20 bins with equally many predictions.
-        reliability: per bin, mean predicted probability, observed click rate, number of predictions.
-    """
-
-    n_slates: int
-    n_clicks: int
-    auc: float
-    log_loss: float
-    ece: float
-    reliability: tuple[tuple[float, float, int], ...]
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain numbers, to be written to YAML."""
-        values = asdict(self)
-        values["reliability"] = [[round(p, 6), round(y, 6), n] for p, y, n in self.reliability]
-        return values
 
 
 @dataclass(frozen=True)
@@ -116,15 +89,13 @@ def _train(
     progress: bool,
     description: str,
 ) -> UserResponseModel:
-    from tqdm import tqdm
-
     columns = fitted.tensors(_device_of(model))
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, settings)
     n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # of an epoch
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.max_epochs * n_steps)
     batches = _endless_batches(len(fitted), settings.batch_size, generator)
-    with tqdm(total=settings.max_epochs * n_steps, desc=description, disable=not progress, leave=False) as bar:
+    with progress_bar(description, settings.max_epochs * n_steps, progress) as bar:
 
         def train_epoch() -> None:
             for chosen in islice(batches, n_steps):
@@ -169,54 +140,6 @@ def _device_of(model: UserResponseModel) -> torch.device:
     return model.item_target.weight.device
 
 
-def predict_logits(
-    model: ClickModel, log: LoggedSlates, device: str | torch.device = "cpu", batch: int = 4096
-) -> NDArray[np.float64]:
-    """Return the click logits (M, K) that a user model gives to the logged slates."""
-    return np.concatenate(list(_predict(model, log, device, batch))).astype(np.float64)
-
-
-@torch.no_grad()
-def _predict(
-    model: ClickModel, log: LoggedSlates, device: str | torch.device, batch: int
-) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(log), batch):
-        rows = log.rows(slice(start, start + batch)).tensors(device)
-        yield model(rows.profile, rows.history, rows.slate).cpu().numpy()
-
-
 def _log_loss(model: UserResponseModel, log: LoggedSlates) -> float:
     logits = torch.as_tensor(predict_logits(model, log, _device_of(model)))
     return float(functional.binary_cross_entropy_with_logits(logits, torch.as_tensor(log.clicks).double()))
-
-
-def evaluate_simulator(model: ClickModel, log: LoggedSlates, device: str = "cpu") -> Fidelity:
-    """Return AUC, log-loss, calibration error and reliability of a user model on logged slates."""
-    if isinstance(model, torch.nn.Module):
-        model.eval()
-    return fidelity_of(predict_logits(model, log, device), log.clicks)
-
-
-def fidelity_of(logits: NDArray[np.float64], clicks: NDArray[np.uint8]) -> Fidelity:
-    """Return the fidelity of predicted click logits (M, K) against clicks (M, K)."""
-    from scipy.special import expit
-
-    score, label = logits.ravel(), clicks.ravel().astype(np.float64)
-    log_loss = float(np.mean(np.logaddexp(0.0, score) - label * score))
-    probability = expit(score)
-    bins = np.array_split(np.argsort(probability, kind="stable"), N_RELIABILITY_BINS)
-    reliability = tuple((float(probability[b].mean()), float(label[b].mean()), len(b)) for b in bins if len(b))
-    ece = sum(abs(p - y) * n for p, y, n in reliability) / len(score)
-    return Fidelity(len(clicks), int(label.sum()), _auc(score, label), log_loss, float(ece), reliability)
-
-
-def _auc(score: NDArray[np.float64], label: NDArray[np.float64]) -> float:
-    """Return the share of (click, no click) pairs in the right order, ties counted half; 0.5 without pairs."""
-    from scipy.stats import rankdata
-
-    positive = label == 1
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
-        return 0.5
-    ranks = rankdata(score)[positive].sum()
-    return float((ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

@@ -1,4 +1,4 @@
-"""A world whose user is known: it writes logs in the shape of each data set, and says what a perfect model knows."""
+"""A synthetic world whose users are known exactly. `envs.synthetic_log.write_log` writes logs of its sessions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsrl_gym.data.log import HISTORY_LENGTH, InteractionLog
-from hsrl_gym.envs.core import SessionParams, SlateCore, by_profile
+from hsrl_gym.data.log import HISTORY_LENGTH
 from hsrl_gym.errors import unknown_name
 
 
@@ -71,7 +70,7 @@ def shape_named(name: str) -> WorldConfig | None:
     return replace(WORLDS[shape], name=name, n_items=int(n_items))
 
 
-# What `SyntheticWorld.write_log` says of itself, and nothing like it.
+# Matches `SyntheticWorld.source` and nothing else.
 _SOURCE = re.compile(r"SyntheticWorld\('([A-Za-z0-9._-]+)', seed=(\d{1,18})\)")
 
 
@@ -128,11 +127,16 @@ class SyntheticWorld:
         self.item_features = features.astype(np.float32)
         self.profiles = generator.normal(size=(config.n_users, config.n_profile)).astype(np.float32)
         to_interest = generator.normal(size=(config.n_profile, config.n_latent)) / np.sqrt(config.n_profile)
-        self._latent = torch.as_tensor(latent, dtype=torch.float32)  # (N + 1, D)
-        self._quality = torch.as_tensor(quality, dtype=torch.float32)  # (N + 1,)
-        self._sweet = torch.as_tensor(sweet, dtype=torch.float32)  # (N + 1,)
-        self._cluster = torch.as_tensor(cluster)  # (N + 1,)
-        self._to_interest = torch.as_tensor(to_interest, dtype=torch.float32)  # (P, D)
+        self.latent = torch.as_tensor(latent, dtype=torch.float32)  # (N + 1, D)
+        self.quality = torch.as_tensor(quality, dtype=torch.float32)  # (N + 1,)
+        self.sweet = torch.as_tensor(sweet, dtype=torch.float32)  # (N + 1,)
+        self.cluster = torch.as_tensor(cluster)  # (N + 1,)
+        self.to_interest = torch.as_tensor(to_interest, dtype=torch.float32)  # (P, D)
+
+    @property
+    def source(self) -> str:
+        """The source of every log that this world writes; `world_of` reads it."""
+        return f"SyntheticWorld('{self.config.name}', seed={self.seed})"
 
     def __call__(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K); see `ClickModel`."""
@@ -141,16 +145,16 @@ class SyntheticWorld:
         length = shown.sum(1, keepdim=True).to(torch.float32)
         share_of = 1.0 / length.clamp(min=1.0)
         memory = length / (length + 10.0)
-        interest = profile @ self._to_interest + config.drift * memory * self._latent[history].sum(1) * share_of
-        mood = -config.weariness * memory * self._sweet[history].sum(1, keepdim=True) * share_of
+        interest = profile @ self.to_interest + config.drift * memory * self.latent[history].sum(1) * share_of
+        mood = -config.weariness * memory * self.sweet[history].sum(1, keepdim=True) * share_of
         clusters = torch.zeros(len(history), config.n_clusters, device=history.device)
-        clusters.scatter_add_(1, self._cluster[history], shown.to(torch.float32))
-        share = clusters.gather(1, self._cluster[slate]) / history.shape[1]
+        clusters.scatter_add_(1, self.cluster[history], shown.to(torch.float32))
+        share = clusters.gather(1, self.cluster[slate]) / history.shape[1]
         fatigue = config.satiation * (share - config.tolerated).clamp(min=0.0)
-        match = torch.einsum("bd,bkd->bk", interest, self._latent[slate])
-        return config.base + config.taste * match + self._quality[slate] + mood - fatigue
+        match = torch.einsum("bd,bkd->bk", interest, self.latent[slate])
+        return config.base + config.taste * match + self.quality[slate] + mood - fatigue
 
-    def _appeal(self, profiles: Tensor) -> NDArray[np.float64]:
+    def appeal(self, profiles: Tensor) -> NDArray[np.float64]:
         """Return (M, N), the odds of a click on each item by users with profiles (M, P) who just arrived."""
         items = torch.arange(1, self.config.n_items + 1).expand(len(profiles), -1)
         nothing = torch.zeros(len(profiles), HISTORY_LENGTH, dtype=torch.long)
@@ -159,65 +163,6 @@ class SyntheticWorld:
     def to(self, device: torch.device) -> SyntheticWorld:
         """Return the same world with what it answers from on `device`."""
         other = copy.copy(self)
-        for name in ("_latent", "_quality", "_sweet", "_cluster", "_to_interest"):
+        for name in ("latent", "quality", "sweet", "cluster", "to_interest"):
             setattr(other, name, getattr(self, name).to(device))
         return other
-
-    def write_log(self, n_slates: int = 60_000, exploration: float = 0.5, personal: float = 0.5) -> InteractionLog:
-        """Return sessions under two logging policies, in time order; no slate repeats an item.
-
-        One shows everybody the same items, by what it guesses of their quality, mixed with uniform ones. The other, a
-        share `personal` of the sessions, ranks by what it guesses that the user likes on arrival; it does not see the
-        session. A user who leaves comes back (70%) remembering some of the latest clicks, or somebody new arrives.
-
-        Args:
-            n_slates: rows of the log.
-            exploration: share of uniform items where everybody is shown the same.
-            personal: share of the sessions with the ranker that knows its users. It fills histories with one topic,
-                as good policies do, so that a user learned from the log knows what comes of that.
-        """
-        generator = np.random.default_rng([self.seed, 1])
-        n_parallel = min(500, n_slates)
-        profiles = torch.as_tensor(self.profiles)
-        core = SlateCore(
-            by_profile(self, profiles),
-            profiles,
-            torch.zeros(self.config.n_users, HISTORY_LENGTH, dtype=torch.long),
-            SessionParams(self.config.slate_size),
-        )
-        state = core.initial(torch.arange(n_parallel), torch.zeros(n_parallel, dtype=torch.long))
-        guess = np.exp(1.5 * self._quality.numpy()[1:] + 0.5 * generator.normal(size=self.config.n_items))
-        shown = (1.0 - exploration) * guess / guess.sum() + exploration / len(guess)
-        appeal = self._appeal(profiles) * np.exp(0.5 * generator.normal(size=self.config.n_items))  # (users, N)
-        session, ranked = np.arange(n_parallel), generator.random(n_parallel) < personal
-        steps: list[tuple[NDArray[np.generic], ...]] = []
-        while len(steps) * n_parallel < n_slates:
-            chance = np.where(ranked[:, None], appeal[state.user], shown)
-            race = generator.exponential(size=chance.shape) / chance
-            slate = np.argpartition(race, self.config.slate_size)[:, : self.config.slate_size] + 1
-            after, outcome = core.transition(state, torch.as_tensor(slate))
-            steps.append((session.copy(), state.user.numpy(), state.history.numpy(), slate, outcome.clicks.numpy()))
-            leaves = outcome.terminated | outcome.truncated
-            session[leaves.numpy()] += n_parallel
-            ranked = np.where(leaves, generator.random(n_parallel) < personal, ranked)
-            arrived = core.replace_finished(after, leaves)
-            returns = leaves & torch.as_tensor(generator.random(n_parallel) < 0.7)
-            remembered = torch.as_tensor(generator.integers(0, HISTORY_LENGTH, size=(n_parallel, 1)))
-            recent = torch.arange(HISTORY_LENGTH) >= HISTORY_LENGTH - remembered
-            history = torch.where(returns.unsqueeze(1), after.history * recent, arrived.history)
-            state = replace(arrived, user=torch.where(returns, after.user, arrived.user), history=history)
-        columns = (np.concatenate(column)[:n_slates] for column in zip(*steps, strict=True))
-        user, who, history_ids, slate, clicks = columns
-        topics = self._cluster.tolist()
-        return InteractionLog(
-            name=self.config.name,
-            source=f"SyntheticWorld('{self.config.name}', seed={self.seed})",
-            time=np.arange(n_slates),
-            user=user.astype(np.int64),
-            profile=self.profiles[who],
-            history=history_ids.astype(np.int32),
-            slate=slate.astype(np.int32),
-            clicks=clicks.astype(np.uint8),
-            item_features=self.item_features,
-            item_labels=("", *(f"item {item}, topic {topics[item]}" for item in range(1, self.config.n_items + 1))),
-        )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_gym.bundle.folder import Bundle
-from hsrl_gym.envs.core import Respond, by_profile
+from hsrl_gym.users.responses import Respond, by_profile
 
 SWEET, WHOLESOME = (2, 7), toy.LIKED  # clicked with probability 0.98 and 0.80
 

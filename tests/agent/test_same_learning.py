@@ -12,7 +12,7 @@ from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.vec_env import slate_vector_env
 from hsrl_gym.bundle.folder import Bundle
-from hsrl_gym.envs.core import by_profile
+from hsrl_gym.users.responses import by_profile
 
 N_ENVS, N_STEPS = 32, 8
 

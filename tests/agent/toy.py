@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.data.log import LoggedSlates
-from hsrl_gym.envs.core import Respond, by_profile
 from hsrl_gym.items.codebook import fit_codebook
 from hsrl_gym.users.profile import fit_profile_encoder
+from hsrl_gym.users.responses import Respond, by_profile
 
 N_ITEMS, SLATE_SIZE, HISTORY = 12, 2, 5
 LIKED = (4, 10)  # a pair that some hyper-actions show, about 1 in 11 of those drawn uniformly

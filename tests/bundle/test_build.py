@@ -17,7 +17,8 @@ from hsrl_gym.data.log import InteractionLog
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.behaviour import behaviour_vectors
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
-from hsrl_gym.users.fit import FitSettings, evaluate_simulator
+from hsrl_gym.users.fidelity import evaluate_simulator
+from hsrl_gym.users.fit import FitSettings
 
 Build = Callable[..., tuple[Bundle, list[dict[str, Any]]]]
 
@@ -79,6 +80,9 @@ def test_small_pools_are_spread_over_time(tiny_log: InteractionLog, build_only: 
     rows = [0, 400, 800, 1_199, 1_599]  # quarters of 1,599 to the nearest row
     np.testing.assert_array_equal(bundle.users["train"].slate, tiny_log.slate[rows])
     assert len(bundle.users["eval"]) == 5
+    for users in bundle.users.values():
+        assert users.row is not None
+        np.testing.assert_array_equal(users.slate, tiny_log.slate[users.row])
     assert bundle.provenance["pool_rows"] == 5
 
 

@@ -14,7 +14,7 @@ from hsrl_gym.bundle import build
 from hsrl_gym.bundle import store as catalog
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.bundle.store import PACKAGED, data_folder, open_bundle
-from hsrl_gym.data import movielens
+from hsrl_gym.data import readers
 from hsrl_gym.data.fetch import cache_folder
 from hsrl_gym.data.log import InteractionLog
 from hsrl_gym.envs.env import SlateEnv
@@ -24,10 +24,10 @@ from hsrl_gym.errors import HsrlError
 @pytest.fixture(autouse=True)
 def forgetful() -> Iterator[None]:
     """Let each test be the first use in the process."""
-    for remembered in (catalog._packaged, catalog._movielens_100k):
+    for remembered in (catalog._packaged, catalog._from_fetched):
         remembered.cache_clear()
     yield
-    for remembered in (catalog._packaged, catalog._movielens_100k):
+    for remembered in (catalog._packaged, catalog._from_fetched):
         remembered.cache_clear()
 
 
@@ -73,14 +73,14 @@ def test_a_named_bundle_does_not_warn(tiny_bundle: Bundle, tiny_bundle_folder: P
     assert open_bundle(str(tiny_bundle_folder), "ml100k").name == "tiny"
 
 
-def test_movielens_100k_without_data_says_what_to_run(data: Path) -> None:
+def test_from_fetched_without_data_says_what_to_run(data: Path) -> None:
     with pytest.raises(HsrlError, match=r"MovieLens-100K is not in .*; run `hsrl-gym fetch ml100k` first") as caught:
         gymnasium.make("HSRL-ML100K-v0")
     assert str(data) in str(caught.value)
     assert list(data.iterdir()) == []
 
 
-def test_movielens_100k_is_built_on_first_use_and_kept(
+def test_from_fetched_is_built_on_first_use_and_kept(
     data: Path, tiny_bundle: Bundle, tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
@@ -93,14 +93,14 @@ def test_movielens_100k_is_built_on_first_use_and_kept(
         calls.append(f"build {log.name}")
         return tiny_bundle
 
-    monkeypatch.setattr(movielens, "load_movielens", load)
+    monkeypatch.setitem(readers.READERS, "ml100k", load)
     monkeypatch.setattr(build, "build_bundle", fit)
     (data / "ml100k").mkdir()
     env = gymnasium.make("HSRL-ML100K-v0").unwrapped
     assert calls == ["load ml100k", "build tiny"]
     assert (data / "bundles" / "ml100k" / "bundle.yaml").is_file()
     assert gymnasium.make("HSRL-ML100K-v0").unwrapped.bundle is env.bundle  # type: ignore[attr-defined]
-    catalog._movielens_100k.cache_clear()  # a new process reads what was kept
+    catalog._from_fetched.cache_clear()  # a new process reads what was kept
     shutil.rmtree(data / "ml100k")
     assert gymnasium.make("HSRL-ML100K-v0").unwrapped.bundle.name == "tiny"  # type: ignore[attr-defined]
     assert calls == ["load ml100k", "build tiny"]
@@ -119,3 +119,12 @@ def test_the_data_folder_is_the_one_that_fetch_fills(value: str | None, monkeypa
         assert data_folder() == Path.home() / "somewhere"
     else:
         assert data_folder().name == "hsrl_gym"
+
+
+def test_an_id_without_a_bundle_of_its_own_asks_for_one(tiny_bundle: Bundle, tiny_bundle_folder: Path) -> None:
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(HsrlError, match=r"got no bundle, expected one; pass bundle=DIR"):
+            make("HSRL-Bundle-v0")
+    env = gymnasium.make("HSRL-Bundle-v0", bundle=str(tiny_bundle_folder)).unwrapped
+    assert env.bundle.name == "tiny"  # type: ignore[attr-defined]
+    assert env.sessions.params.reward == "mean_with_cost"  # type: ignore[attr-defined]

@@ -119,7 +119,6 @@ def offer(
         files=(("a.dat", "b.dat"),),
         licence="Free for toys.",
         citation="A. Toy. 2020.",
-        loader="none",
         wheel=wheel,
     )
     monkeypatch.setitem(DATASETS, "toy", source)

@@ -24,11 +24,6 @@ def session(reward_rule: str, patience_rule: str, n_clicks: int, slate_size: int
     return depth, depth * float(reward)
 
 
-def test_names() -> None:
-    assert {"mean_with_cost": mean_with_cost, "sweet_point": sweet_point} == REWARDS
-    assert {"reference": reference_patience, "streak": streak_patience} == PATIENCE
-
-
 def test_mean_with_cost() -> None:
     # 9 of 9: 1; 8 of 9: (8 - 0.1) / 9; none: -0.1.
     expected = [1.0, 7.9 / 9, (3 - 0.6) / 9, -0.1]

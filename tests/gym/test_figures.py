@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from hsrl_gym.figures import draw_codebook_use, draw_fidelity, draw_reliability
 from hsrl_gym.items.codebook import Codebook
-from hsrl_gym.users.fidelity import Slice, SliceScore
+from hsrl_gym.users.slices import Slice, SliceScore
 
 FIDELITY: dict[str, dict[str, Any]] = {
     "train": {

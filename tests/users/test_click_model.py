@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.users import click_model as simulator
-from hsrl_gym.users.click_model import PreparedUsers, SimulatorConfig, UserResponseModel, _bounded, _within_bounds
+from hsrl_gym.users.click_model import PreparedUsers, SimulatorConfig, UserResponseModel, _within_bounds
+from hsrl_gym.users.network import _bounded
 
 N_ITEMS, N_FEATURES, N_PROFILE, LENGTH = 20, 5, 3, 12
 CONFIG = SimulatorConfig(N_ITEMS, N_FEATURES, N_PROFILE, LENGTH, width=16, n_heads=4, n_topics=8, dropout=0.5)

@@ -1,120 +1,107 @@
-"""Slices of the logged impressions: who is in which, and what is said of them, counted by hand."""
+"""AUC, log-loss and calibration of predicted clicks: by hand."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from hsrl_gym.bundle.folder import Bundle
-from hsrl_gym.data.log import InteractionLog, LoggedSlates
-from hsrl_gym.users.fidelity import Slice, popularity_groups, predict, score_slices, score_users
-from hsrl_gym.users.fit import predict_logits
-from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
+from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
+from hsrl_gym.users.fidelity import evaluate_simulator, fidelity_of, predict_logits
+from hsrl_gym.users.synthetic import SyntheticWorld
 
 
-@pytest.fixture
-def predicted(tiny_bundle: Bundle) -> dict[str, NDArray[np.float64]]:
-    return predict(tiny_bundle)
+def logit(probability: Any) -> NDArray[np.float64]:
+    return np.log(np.asarray(probability) / (1.0 - np.asarray(probability)))
 
 
-def of_kind(slices: list[Slice], kind: str) -> dict[str, Slice]:
-    return {part.name: part for part in slices if part.kind == kind}
+def test_auc_with_ties() -> None:
+    # Of the pairs of a click (0.4, 0.8) and none (0.1, 0.4): three in order, one tied.
+    got = fidelity_of(logit([[0.1, 0.4], [0.4, 0.8]]), np.array([[0, 0], [1, 1]], dtype=np.uint8))
+    assert got.auc == 3.5 / 4
+    assert (got.n_slates, got.n_clicks) == (2, 2)
 
 
-def pool(history_lengths: list[int], slate: list[list[int]], clicks: list[list[int]]) -> LoggedSlates:
-    history = np.zeros((len(slate), 50), dtype=np.int32)
-    for row, length in enumerate(history_lengths):
-        history[row, 50 - length :] = 1
-    n = len(slate)
-    return LoggedSlates(np.zeros((n, 6), np.float32), history, np.array(slate, np.int32), np.array(clicks, np.uint8))
+def test_auc_at_its_ends() -> None:
+    scores = np.array([[-1.0, 0.0, 2.0]])
+    assert fidelity_of(scores, np.array([[0, 0, 1]])).auc == 1.0
+    assert fidelity_of(scores, np.array([[1, 0, 0]])).auc == 0.0
+    assert fidelity_of(np.zeros((1, 3)), np.array([[1, 0, 1]])).auc == 0.5
+    assert fidelity_of(scores, np.array([[1, 1, 1]])).auc == 0.5  # no pairs
 
 
-def test_predictions_are_those_of_the_users_on_the_eval_pool(
-    tiny_bundle: Bundle, tiny_log: InteractionLog, predicted: dict[str, NDArray[np.float64]]
-) -> None:
-    users = tiny_bundle.users["eval"]
-    assert list(predicted) == ["train", "eval"]  # nobody in the package knows the world "tiny"
-    log = replace(tiny_log.split_by_time(0.8)[1], profile=users.profile)
-    for name, model in tiny_bundle.simulators.items():
-        np.testing.assert_allclose(predicted[name], expit(predict_logits(model, log)), atol=1e-5)
-    scores = score_users(tiny_bundle, predicted)
-    for name, fidelity in tiny_bundle.fidelity.items():  # measured when it was built, on the same 400 rows
-        got = scores[name]
-        assert (got.auc, got.log_loss, got.ece) == pytest.approx(
-            (fidelity["auc"], fidelity["log_loss"], fidelity["ece"]), abs=1e-4
-        )
-        assert got.error is None
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=20))
+def test_auc_counts_pairs(rows: list[tuple[int, bool]]) -> None:
+    scores, labels = (np.array(column) for column in zip(*rows, strict=True))
+    pairs = [1.0 if high > low else 0.5 if high == low else 0.0 for high in scores[labels] for low in scores[~labels]]
+    expected = np.mean(pairs) if pairs else 0.5
+    assert fidelity_of(scores[None].astype(float), labels[None].astype(np.uint8)).auc == pytest.approx(expected)
 
 
-def test_the_true_user_stands_beside_them(
-    tiny_bundle: Bundle, tiny_world: SyntheticWorld, tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(WORLDS, "tiny", tiny_world.config)
-    predicted = predict(tiny_bundle)
-    assert list(predicted) == ["train", "eval", "true"]
-    true = expit(predict_logits(tiny_world, tiny_log.split_by_time(0.8)[1]))
-    np.testing.assert_allclose(predicted["true"], true, atol=1e-6)
-    scores = score_users(tiny_bundle, predicted)
-    assert scores["true"].error == 0.0
-    assert scores["true"].log_loss < scores["eval"].log_loss
-    for name in ("train", "eval"):
-        assert scores[name].error == pytest.approx(np.abs(predicted[name] - true).mean(), abs=1e-6)
+def test_log_loss() -> None:
+    got = fidelity_of(logit([[0.75, 0.75, 0.5]]), np.array([[1, 0, 1]], dtype=np.uint8))
+    assert got.log_loss == pytest.approx(-(np.log(0.75) + np.log(0.25) + np.log(0.5)) / 3)
 
 
-def test_slices_by_hand(tiny_bundle: Bundle) -> None:
-    users = pool([0, 3, 5, 6, 50], [[1, 2], [3, 4], [1, 3], [2, 4], [1, 4]], [[1, 0], [1, 1], [0, 0], [1, 0], [0, 1]])
-    bundle = replace(tiny_bundle, users={"train": tiny_bundle.users["train"], "eval": users})
-    said = {"eval": np.array([[0.9, 0.2], [0.8, 0.6], [0.5, 0.4], [0.3, 0.7], [0.1, 0.95]])}
-    slices = score_slices(bundle, said)
-    slots = of_kind(slices, "slot")
-    assert {name: (part.n, part.observed) for name, part in slots.items()} == {"1": (5, 0.6), "2": (5, 0.4)}
-    assert slots["1"].scores["eval"].predicted == pytest.approx(0.52)
-    # Clicked 0.9, 0.8, 0.3; not 0.5, 0.1: 5 of 6 pairs in order.
-    assert slots["1"].scores["eval"].auc == pytest.approx(5 / 6)
-    loss = -np.log([0.9, 0.8, 0.5, 0.3, 0.9]).mean()
-    assert slots["1"].scores["eval"].log_loss == pytest.approx(loss)
-    lengths = of_kind(slices, "history")
-    assert {name: (part.n, part.observed) for name, part in lengths.items()} == {
-        "0": (2, 0.5),
-        "1-5": (4, 0.5),
-        "6-10": (2, 0.5),
-        "36-50": (2, 0.5),  # what nobody has, 11-20 and 21-35, is left out
-    }
-    assert lengths["1-5"].scores["eval"].predicted == pytest.approx(0.575)
-    for kind in ("slot", "popularity", "history"):
-        assert sum(part.n for part in slices if part.kind == kind) == 10  # every impression in one slice of each kind
+def test_calibration_error_of_few_predictions() -> None:
+    # Fewer than 20: each is a bin of its own. |0.2 - 0|, |0.4 - 1|, |0.9 - 1| in order of the prediction.
+    got = fidelity_of(logit([[0.9, 0.2, 0.4]]), np.array([[1, 0, 1]], dtype=np.uint8))
+    assert got.reliability == tuple((pytest.approx(p), y, 1) for p, y in [(0.2, 0.0), (0.4, 1.0), (0.9, 1.0)])
+    assert got.ece == pytest.approx((0.2 + 0.6 + 0.1) / 3)
 
 
-def test_popularity_goes_by_impressions_of_the_train_pool(tiny_bundle: Bundle) -> None:
-    shown = Counter(tiny_bundle.users["train"].slate.ravel().tolist())
-    group = popularity_groups(tiny_bundle)
-    assert group[0] == -1
-    assert Counter(group[1:].tolist()) == dict.fromkeys(range(10), 6)  # 60 items
-    counts = np.array([shown[item] for item in range(61)])
-    for number in range(9):
-        assert counts[group == number].max() <= counts[group == number + 1].min()
-    slices = of_kind(score_slices(tiny_bundle, predict(tiny_bundle)), "popularity")
-    slate, clicks = tiny_bundle.users["eval"].slate, tiny_bundle.users["eval"].clicks
-    most = np.isin(slate, np.flatnonzero(group == 9))
-    assert (slices["10"].n, slices["10"].observed) == (most.sum(), pytest.approx(clicks[most].mean()))
+def test_calibration_error_of_equal_bins() -> None:
+    # 20 bins of three: p - 0.01, p, p + 0.01 with one click each.
+    middle = np.linspace(0.1, 0.86, 20)
+    predictions = np.stack([middle - 0.01, middle, middle + 0.01], axis=1)
+    clicks = np.zeros((20, 3), dtype=np.uint8)
+    clicks[np.arange(20), np.arange(20) % 3] = 1
+    shuffle = np.random.default_rng(0).permutation(60)
+    got = fidelity_of(logit(predictions).ravel()[shuffle].reshape(20, 3), clicks.ravel()[shuffle].reshape(20, 3))
+    assert [count for _, _, count in got.reliability] == [3] * 20
+    np.testing.assert_allclose([p for p, _, _ in got.reliability], middle)
+    np.testing.assert_allclose([y for _, y, _ in got.reliability], 1 / 3)
+    assert got.ece == pytest.approx(np.abs(middle - 1 / 3).mean())
 
 
-def test_items_shown_equally_often_go_by_id(tiny_bundle: Bundle) -> None:
-    users = pool([0], [[4, 5]], [[0, 1]])
-    group = popularity_groups(replace(tiny_bundle, users={"train": users, "eval": users}))
-    rest = [item for item in range(1, 61) if item not in (4, 5)]
-    assert group[[*rest, 4, 5]].tolist() == [place // 6 for place in range(60)]
+def test_errors_of_a_bin_cancel_those_of_bins_do_not() -> None:
+    predictions, clicks = np.full((20, 2), 0.5), np.tile(np.array([[1, 0]], dtype=np.uint8), (20, 1))
+    assert fidelity_of(logit(predictions), clicks).ece == pytest.approx(0.0)
+    # The 20 lower ones were always clicked, the 20 higher ones never.
+    predictions[:, 0], predictions[:, 1] = 0.4, 0.6
+    assert fidelity_of(logit(predictions), clicks).ece == pytest.approx(0.6)
 
 
-def test_certainty_is_no_error(tiny_bundle: Bundle) -> None:
-    users = pool([0, 1], [[1, 2], [3, 4]], [[1, 0], [1, 1]])
-    bundle = replace(tiny_bundle, users={"train": users, "eval": users})
-    certain: dict[str, Any] = {"eval": np.array([[1.0, 0.0], [1.0, 1.0]])}
-    assert all(np.isfinite(part.scores["eval"].log_loss) for part in score_slices(bundle, certain))
-    assert score_users(bundle, certain)["eval"].log_loss < 1e-6
+def test_extreme_logits_stay_finite() -> None:
+    got = fidelity_of(np.array([[-1000.0, 1000.0, 1000.0]]), np.array([[0, 1, 0]], dtype=np.uint8))
+    assert got.log_loss == pytest.approx(1000 / 3)
+    assert got.ece == pytest.approx(1 / 3)
+
+
+def test_fidelity_as_plain_numbers() -> None:
+    got = fidelity_of(logit([[0.25, 0.75]]), np.array([[0, 1]], dtype=np.uint8)).to_dict()
+    assert got["auc"] == 1.0
+    assert got["reliability"] == [[0.25, 0.0, 1], [0.75, 1.0, 1]]
+    assert list(got) == ["n_slates", "n_clicks", "auc", "log_loss", "ece", "reliability"]
+
+
+def test_predictions_do_not_depend_on_the_batch(tiny_world: SyntheticWorld, tiny_log: InteractionLog) -> None:
+    few = tiny_log.rows(slice(0, 100))
+    whole = predict_logits(tiny_world, few)
+    assert whole.shape == (100, 4)
+    assert whole.dtype == np.float64
+    np.testing.assert_allclose(predict_logits(tiny_world, few, batch=7), whole, atol=1e-5)
+
+
+def test_a_user_is_measured_without_dropout(tiny_log: InteractionLog) -> None:
+    features = torch.as_tensor(tiny_log.item_features)
+    user = UserResponseModel(SimulatorConfig(60, features.shape[1], tiny_log.profile.shape[1]), features).train()
+    assert evaluate_simulator(user, tiny_log) == evaluate_simulator(user.train(), tiny_log)
+    assert not user.training

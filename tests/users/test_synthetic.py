@@ -13,9 +13,11 @@ from torch import Tensor
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.envs.core import SessionParams, SlateCore, append_clicked, by_profile
+from hsrl_gym.envs.core import SessionParams, SlateCore, append_clicked
+from hsrl_gym.envs.synthetic_log import write_log
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.users.fit import evaluate_simulator, predict_logits
+from hsrl_gym.users.fidelity import evaluate_simulator, predict_logits
+from hsrl_gym.users.responses import by_profile
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld, WorldConfig
 
 HAND = WorldConfig(
@@ -40,18 +42,18 @@ HAND = WorldConfig(
 def hand() -> SyntheticWorld:
     """Interest is the profile. Items 1 and 2 are of cluster 0, item 3 of 1, item 4 of 2."""
     world = SyntheticWorld(HAND)
-    world._to_interest = torch.eye(2)
-    world._latent = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, 0.0]])
-    world._quality = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4])
-    world._sweet = torch.tensor([0.0, 1.0, -1.0, 0.5, 0.0])
-    world._cluster = torch.tensor([2, 0, 0, 1, 2])
+    world.to_interest = torch.eye(2)
+    world.latent = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, 0.0]])
+    world.quality = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4])
+    world.sweet = torch.tensor([0.0, 1.0, -1.0, 0.5, 0.0])
+    world.cluster = torch.tensor([2, 0, 0, 1, 2])
     return world
 
 
 @pytest.fixture(scope="module")
 def long_log(tiny_world: SyntheticWorld) -> InteractionLog:
     """20 slates of each of the 500 sessions that run side by side, so that some end."""
-    return tiny_world.write_log(10_000)
+    return write_log(tiny_world, 10_000)
 
 
 def logits(world: SyntheticWorld, history: list[int], slate: list[int], length: int = 10) -> list[float]:
@@ -70,7 +72,7 @@ def test_taste_and_quality(hand: SyntheticWorld) -> None:
 
 
 def test_interest_drifts_towards_what_was_clicked(hand: SyntheticWorld) -> None:
-    hand._sweet = torch.zeros(5)
+    hand.sweet = torch.zeros(5)
     # One click on item 2: memory 1/11, interest (1, -1) + 3/11 (0, 1); one of ten in cluster 0 is tolerated.
     expected = [-0.5 + 2.0 + 0.1, -0.5 - 2.0 * (1 - 3 / 11) + 0.2]
     assert logits(hand, [2], [1, 2]) == pytest.approx(expected)
@@ -82,7 +84,7 @@ def test_interest_drifts_towards_what_was_clicked(hand: SyntheticWorld) -> None:
 
 
 def test_sweets_weary_the_user_of_everything(hand: SyntheticWorld) -> None:
-    hand._latent = torch.zeros(5, 2)
+    hand.latent = torch.zeros(5, 2)
     plain = [-0.5 + 0.3, -0.5 + 0.4]
     assert logits(hand, [1], [3, 4]) == pytest.approx([value - 4 / 11 * 1.0 for value in plain])
     assert logits(hand, [2], [3, 4]) == pytest.approx([value + 4 / 11 * 1.0 for value in plain])
@@ -92,7 +94,7 @@ def test_sweets_weary_the_user_of_everything(hand: SyntheticWorld) -> None:
 
 
 def test_a_cluster_that_fills_the_history_is_less_wanted(hand: SyntheticWorld) -> None:
-    hand._latent, hand._sweet = torch.zeros(5, 2), torch.zeros(5)
+    hand.latent, hand.sweet = torch.zeros(5, 2), torch.zeros(5)
     free = logits(hand, [], [1, 2, 3, 4])
     assert logits(hand, [1, 2], [1, 2, 3, 4]) == pytest.approx(free)  # 2 of 10 are tolerated
     # 5 of 10 in cluster 0 are 0.3 too many, 3 of 10 in cluster 1 are 0.1 too many; cluster 2 is fresh.
@@ -133,7 +135,7 @@ def test_order_and_place_of_the_history_do_not_count(tiny_world: SyntheticWorld)
 def test_features_say_position_and_sweetness() -> None:
     """A linear map takes the first features back to what is hidden; the others are noise."""
     world = SyntheticWorld("rl4rs")
-    hidden = np.column_stack([world._latent, world._sweet])[1:]
+    hidden = np.column_stack([world.latent, world.sweet])[1:]
     n_visible = hidden.shape[1]
 
     def explained(features: np.ndarray) -> float:
@@ -147,7 +149,7 @@ def test_features_say_position_and_sweetness() -> None:
 
 def test_sweet_items_are_liked() -> None:
     world = SyntheticWorld(WorldConfig("many", 20_000, 9, 40, 16, sweetness=0.8, quality=1.5))
-    quality, sweet = world._quality.numpy()[1:], world._sweet.numpy()[1:]
+    quality, sweet = world.quality.numpy()[1:], world.sweet.numpy()[1:]
     assert np.corrcoef(quality, sweet)[0, 1] == pytest.approx(0.8, abs=0.02)
     assert quality.std() == pytest.approx(1.5, abs=0.05)
 
@@ -168,7 +170,7 @@ def test_unknown_worlds() -> None:
 def test_shapes_of_the_worlds_in_the_package(
     name: str, n_items: int, slate_size: int, n_features: int, n_profile: int
 ) -> None:
-    log = SyntheticWorld(name).write_log(700)
+    log = write_log(SyntheticWorld(name), 700)
     assert (len(log), log.n_items, log.slate_size, log.n_categorical) == (700, n_items, slate_size, 0)
     assert log.profile.shape == (700, n_profile)
     assert log.history.shape == (700, 50)
@@ -184,17 +186,17 @@ def test_shapes_of_the_worlds_in_the_package(
 
 
 def test_the_seed_decides_the_log(tiny_world: SyntheticWorld, tiny_log: InteractionLog) -> None:
-    for again in (tiny_world.write_log(2_000), SyntheticWorld(tiny_world.config).write_log(2_000)):
+    for again in (write_log(tiny_world, 2_000), write_log(SyntheticWorld(tiny_world.config), 2_000)):
         for column in ("time", "user", "profile", "history", "slate", "clicks", "item_features"):
             np.testing.assert_array_equal(getattr(again, column), getattr(tiny_log, column))
     other = SyntheticWorld(tiny_world.config, seed=1)
     assert not np.array_equal(other.item_features, tiny_world.item_features)
-    assert not np.array_equal(other.write_log(100).slate, tiny_log.slate[:100])
-    assert other.write_log(10).source == "SyntheticWorld('tiny', seed=1)"
+    assert not np.array_equal(write_log(other, 100).slate, tiny_log.slate[:100])
+    assert write_log(other, 10).source == "SyntheticWorld('tiny', seed=1)"
 
 
 def test_any_number_of_slates(tiny_world: SyntheticWorld) -> None:
-    assert [len(tiny_world.write_log(number)) for number in (1, 7, 501, 1_000)] == [1, 7, 501, 1_000]
+    assert [len(write_log(tiny_world, number)) for number in (1, 7, 501, 1_000)] == [1, 7, 501, 1_000]
 
 
 def test_no_item_twice_in_a_slate(tiny_log: InteractionLog) -> None:
@@ -236,31 +238,31 @@ def test_many_come_back_and_remember(long_log: InteractionLog) -> None:
 def test_exploration() -> None:
     world = SyntheticWorld(WorldConfig("tiny", n_items=40, slate_size=2, n_item_features=12, n_profile=4))
     uniform, chosen = (
-        np.bincount(world.write_log(4_000, exploration=share, personal=0.0).slate.ravel(), minlength=41)[1:]
+        np.bincount(write_log(world, 4_000, exploration=share, personal=0.0).slate.ravel(), minlength=41)[1:]
         for share in (1.0, 0.0)
     )
     assert stats.chisquare(uniform).pvalue > 0.01
-    assert stats.spearmanr(chosen, world._quality.numpy()[1:]).statistic > 0.7
+    assert stats.spearmanr(chosen, world.quality.numpy()[1:]).statistic > 0.7
     assert stats.chisquare(chosen).pvalue < 1e-6
 
 
 def test_the_personal_ranker_knows_whom_it_shows() -> None:
     """It shows each user the items with the best odds on arrival, and so more of one topic than everybody gets."""
     world = SyntheticWorld(WorldConfig("tiny", n_items=400, slate_size=4, n_item_features=12, n_profile=4))
-    alike, personal = (world.write_log(4_000, personal=share) for share in (0.0, 1.0))
+    alike, personal = (write_log(world, 4_000, personal=share) for share in (0.0, 1.0))
     assert personal.clicks.mean() > alike.clicks.mean() + 0.1
     slates = torch.as_tensor(personal.slate[:500]).long()
     profiles, nothing = torch.as_tensor(personal.profile[:500]), torch.zeros(500, 50, dtype=torch.long)
     own, others = (world(who, nothing, slates).mean() for who in (profiles, profiles.flip(0)))
     assert own > others + 0.5
-    topics = [world._cluster.numpy()[log.slate] for log in (alike, personal)]
+    topics = [world.cluster.numpy()[log.slate] for log in (alike, personal)]
     same = [(topic[:, :-1] == topic[:, 1:]).mean() for topic in topics]
     assert same[1] > same[0]
 
 
 def test_personal_is_a_share_of_the_sessions() -> None:
     world = SyntheticWorld(WorldConfig("tiny", n_items=400, slate_size=4, n_item_features=12, n_profile=4))
-    rates = [world.write_log(4_000, personal=share).clicks.mean() for share in (0.0, 0.5, 1.0)]
+    rates = [write_log(world, 4_000, personal=share).clicks.mean() for share in (0.0, 0.5, 1.0)]
     assert rates[0] + 0.02 < rates[1] < rates[2] - 0.02
 
 

@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from hsrl_gym.bundle.folder import Bundle, load_bundle
+from hsrl_gym.bundle.simulators import knows_world, open_world, true_users
 from hsrl_gym.bundle.store import PACKAGED
 from hsrl_gym.data.log import InteractionLog
 from hsrl_gym.envs.core import append_clicked
 from hsrl_gym.envs.env import SlateEnv
+from hsrl_gym.envs.synthetic_log import write_log
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.users.fit import predict_logits
+from hsrl_gym.users.fidelity import predict_logits
 from hsrl_gym.users.profile import PROFILE_LIMIT
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld, world_of
-from hsrl_gym.users.true_user import TrueUsers, knows_world, open_world, raw_profiles
+from hsrl_gym.users.true_user import TrueUsers, raw_profiles
 
 CPU = torch.device("cpu")
 SETTINGS: dict[str, Any] = {"simulator": "true", "max_steps": 5, "initial_patience": 14.0}
@@ -37,7 +39,7 @@ def tiny_is_known(tiny_world: SyntheticWorld, monkeypatch: pytest.MonkeyPatch) -
 
 
 def probabilities(bundle: Bundle, pool: str, history: NDArray[Any], slate: NDArray[Any]) -> NDArray[np.float32]:
-    users = TrueUsers(bundle, bundle.users[pool], CPU)
+    users = true_users(bundle, bundle.users[pool].profile, CPU)
     rows = torch.arange(len(bundle.users[pool]))
     return users(rows, torch.as_tensor(history).long(), torch.as_tensor(slate).long()).numpy()
 
@@ -48,7 +50,7 @@ def probabilities(bundle: Bundle, pool: str, history: NDArray[Any], slate: NDArr
 def test_a_source_is_read_whole_or_not_at_all() -> None:
     for name, seed in (("rl4rs", 0), ("ml1m", 12), ("my-world.v2", 3)):
         config = replace(WORLDS["rl4rs"], name=name)
-        assert world_of(SyntheticWorld(config, seed).write_log(2).source) == {"shape": name, "seed": seed}
+        assert world_of(write_log(SyntheticWorld(config, seed), 2).source) == {"shape": name, "seed": seed}
     for other in (
         "MovieLens-100K",
         "SyntheticWorld('rl4rs', seed=-1)",
@@ -101,30 +103,29 @@ def test_profiles_are_found_again_to_the_last_bit(
     """From what the bundle rounded to float16."""
     bundle = load_bundle(tiny_bundle_folder)
     for pool, rows in (("train", slice(0, 1_600)), ("eval", slice(1_600, 2_000))):
-        found = raw_profiles(bundle, tiny_world, bundle.users[pool].profile)
+        found = raw_profiles(tiny_world, bundle.profile_encoder, bundle.users[pool].profile)
         np.testing.assert_array_equal(found, tiny_log.profile[rows])
 
 
 def test_clipped_profiles_are_found_too(tiny_bundle: Bundle, tiny_world: SyntheticWorld) -> None:
     """An encoder that clips half of all values, so that nobody could compute them back."""
     narrow = replace(tiny_bundle.profile_encoder, scale=tuple(0.1 for _ in tiny_bundle.profile_encoder.scale))
-    bundle = replace(tiny_bundle, profile_encoder=narrow)
     encoded = narrow(tiny_world.profiles)
     unclipped = (np.abs(encoded) < PROFILE_LIMIT).sum(1) >= 3
     assert (np.abs(encoded) == PROFILE_LIMIT).mean() > 0.5
-    np.testing.assert_array_equal(raw_profiles(bundle, tiny_world, encoded[unclipped]), tiny_world.profiles[unclipped])
+    np.testing.assert_array_equal(raw_profiles(tiny_world, narrow, encoded[unclipped]), tiny_world.profiles[unclipped])
 
 
 def test_strangers_and_twins_are_refused(tiny_bundle: Bundle, tiny_world: SyntheticWorld) -> None:
     profile = tiny_bundle.users["eval"].profile[:3].copy()
     profile[1, 0] += 0.5
-    with pytest.raises(HsrlError, match="1 of 3 profiles are not those of exactly one user of SyntheticWorld"):
-        raw_profiles(tiny_bundle, tiny_world, profile)
+    with pytest.raises(HsrlError, match="1 of 3 profiles do not belong to exactly one user of SyntheticWorld"):
+        raw_profiles(tiny_world, tiny_bundle.profile_encoder, profile)
     with pytest.raises(HsrlError, match="400 of 400 profiles"):
         SlateEnv(replace(tiny_bundle, provenance={"world": {"shape": "tiny", "seed": 1}}), simulator="true")
     blunt = replace(tiny_bundle.profile_encoder, scale=(1e9,) * 6)  # everybody looks the same
     with pytest.raises(HsrlError, match="2 of 2 profiles"):
-        raw_profiles(replace(tiny_bundle, profile_encoder=blunt), tiny_world, blunt(tiny_world.profiles[:2]))
+        raw_profiles(tiny_world, blunt, blunt(tiny_world.profiles[:2]))
 
 
 # --- what they answer
@@ -166,7 +167,7 @@ def test_clicks_of_the_environment_are_drawn_from_them(tiny_bundle: Bundle, tiny
     np.testing.assert_array_equal(observation["profile"], there["profile"])
     np.testing.assert_array_equal(observation["history"], there["history"])
     assert observation["history"].any()
-    profile = torch.as_tensor(raw_profiles(tiny_bundle, tiny_world, observation["profile"]))
+    profile = torch.as_tensor(raw_profiles(tiny_world, tiny_bundle.profile_encoder, observation["profile"]))
     history = torch.as_tensor(observation["history"]).long()
     expected = variance = clicked = 0.0
     generator = np.random.default_rng(0)
