@@ -140,8 +140,10 @@ MEASUREMENTS = {"single": single, "step": step, "update": update, "iteration": i
 
 
 def _env_kwargs(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of the environment."""
-    return {"device": options.device, **({} if options.bundle is None else {"bundle": options.bundle})}
+    """Return the arguments of the environment; its own bundle is named too, so that nothing warns."""
+    from hsrl_agent.evaluation.tasks import bundle_folder
+
+    return {"device": options.device, "bundle": str(bundle_folder(options.env, options.bundle))}
 
 
 def _learner(name: str, options: argparse.Namespace) -> Any:
@@ -214,7 +216,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{speed.what}, {speed.size:,}: {speed.median:,.1f} {speed.unit}/s", file=sys.stderr, flush=True)
             speeds.append(speed)
     threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
-    title = f"{device_name(options.device)}, {threads}; torch {versions()['torch']}; commit {git_commit()}"
+    title = f"{device_name(options.device)}, {threads}; torch {versions()['torch']}; commit {(git_commit() or 'unknown')[:8]}"
     made = table(speeds, title)
     write_text(options.out / "throughput.md", f"# Throughput\n\n{title}\n\n{made.markdown()}\n")
     write_text(options.out / "throughput.csv", made.frame().to_csv(index=False))

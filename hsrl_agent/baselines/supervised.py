@@ -74,6 +74,7 @@ class Supervised(ItemAgent):
             HsrlError: if the networks differ in more than the items.
         """
         copy_shared_weights(self.network, learned.network)
+        self.network.eval()  # as `fit` leaves it: without dropout
         self.fitted = learned.fitted
 
     def _loss(self, log: LoggedSlates) -> Tensor:
