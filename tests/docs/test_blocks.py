@@ -17,6 +17,7 @@ import shlex
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +88,19 @@ def test_only_known_languages() -> None:
 
 
 @pytest.fixture
-def _short_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whatever learns from the bundle's log see a few rows of it."""
+def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever learns from the bundle's log see a few rows of it, and fit users in one short pass."""
     from hsrl_agent.vec_env import train_pool
+    from hsrl_gym.users.fit import FitSettings
+
+    short = partial(FitSettings, max_epochs=1, min_steps=1)
+    monkeypatch.setattr("hsrl_gym.bundle.build.FitSettings", short)
 
     for name in ("hsrl_agent.pretraining", "hsrl_agent.baselines.supervised"):
         monkeypatch.setattr(f"{name}.train_pool", lambda env: train_pool(env).rows(slice(SHORT_POOL)))
 
 
-@pytest.mark.usefixtures("_short_pools")
+@pytest.mark.usefixtures("_short_fits")
 @pytest.mark.parametrize("page", [page for page, blocks in PYTHON.items() if blocks])
 def test_python(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
