@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from typing import Any
 import gymnasium
 
 import hsrl_gym  # noqa: F401  (registers the environments)
-from hsrl_gym.bundle.folder import read_manifest
+from hsrl_gym.bundle.folder import digest_of, read_manifest
 from hsrl_gym.bundle.store import PACKAGED, data_folder, open_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 
@@ -128,8 +126,7 @@ def bundle_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(folder: Path, manifest: bytes) -> str:
-    files = {name: sha256 for name, sha256 in read_manifest(folder)["files"].items() if not name.endswith(".png")}
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return digest_of(read_manifest(folder)["files"])
 
 
 @lru_cache(maxsize=64)
