@@ -132,7 +132,8 @@ def load_object(name: str, kind: str) -> Any:
     module_name, _, object_name = name.partition(":")
     if not module_name or not object_name.isidentifier():
         raise HsrlError(
-            f"got the {kind} {name!r}, expected package.module:Name, for instance examples.my_agent:MyAgent."
+            f"got the {kind} {name!r}, expected package.module:{'Class' if kind == 'agent' else 'function'}, for "
+            "instance examples.my_agent:MyAgent."
         )
     here = str(Path.cwd())
     if here not in sys.path:
@@ -173,6 +174,7 @@ def _check_call(name: str, agent_class: type, settings: Mapping[str, Any]) -> No
     except ValueError:  # a class written in C has none
         return
     try:
-        signature.bind(None, seed=0, **settings)
+        given = {"device": "cpu"} if "device" in signature.parameters else {}
+        signature.bind(None, seed=0, **given, **settings)
     except TypeError as error:
         raise HsrlError(f"agent {name!r} cannot be made: {error}; expected {CONTRACT}.") from None

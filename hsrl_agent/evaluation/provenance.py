@@ -8,7 +8,9 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +22,31 @@ import hsrl_gym
 _PACKAGES = ("torch", "stable-baselines3", "gymnasium", "numpy")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _ONLY_DRAWS = "hsrl_agent/evaluation/report/"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """With what a run was made.
+
+    Attributes:
+        git_commit: of the checkout, see `git_commit`; None for installed code.
+        code: `code_digest`.
+        device_name: processor or GPU.
+        versions: of Python and the packages that decide the numbers.
+        started_at: ISO 8601, UTC, in seconds.
+    """
+
+    git_commit: str | None
+    code: str
+    device_name: str
+    versions: Mapping[str, str]
+    started_at: str
+
+
+def provenance(device: str, started_at: datetime) -> Provenance:
+    """Return with what a run that began at `started_at` on `device` is made."""
+    started = started_at.astimezone(timezone.utc).isoformat(timespec="seconds")
+    return Provenance(git_commit(), code_digest(), device_name(device), versions(), started)
 
 
 def versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
+from hsrl_agent.evaluation.provenance import Provenance as Provenance
 from hsrl_agent.evaluation.spec import SCHEMA, RunSpec
 from hsrl_gym.errors import HsrlError
 
@@ -44,17 +45,6 @@ class DataFacts:
     source: str
     digest: str
     packaged: str | None
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """With what a run was made; `code` is `provenance.code_digest`."""
-
-    git_commit: str | None
-    code: str
-    device_name: str
-    versions: Mapping[str, str]
-    started_at: str
 
 
 @dataclass(frozen=True)

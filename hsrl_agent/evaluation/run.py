@@ -19,8 +19,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from hsrl_agent.evaluation.curve import LearningCurve, Progress, point
 from hsrl_agent.evaluation.plugins import load_object, resolve
-from hsrl_agent.evaluation.provenance import code_digest, device_name, git_commit, versions
-from hsrl_agent.evaluation.result import CurvePoint, DataFacts, Provenance, RunResult, Score
+from hsrl_agent.evaluation.provenance import provenance
+from hsrl_agent.evaluation.result import CurvePoint, DataFacts, RunResult, Score
 from hsrl_agent.evaluation.scoring import Scores, describe_codebook, evaluate
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder, find_env, packaged_name
@@ -240,12 +240,6 @@ def make_result(
         data=DataFacts(envs.bundle.name, envs.bundle.source, digest, packaged_name(digest)),
         train_seconds=round(learned.seconds, 3),
         eval_seconds=round(seconds_scoring, 3),
-        provenance=Provenance(
-            git_commit(),
-            code_digest(),
-            device_name(spec.device),
-            versions(),
-            started_at.isoformat(timespec="seconds"),
-        ),
+        provenance=provenance(spec.device, started_at),
         extra=dict(extra or {}),
     )

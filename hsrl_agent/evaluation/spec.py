@@ -98,8 +98,8 @@ class RunSpec:
         """Return a hash of all that decides the result, so that a finished run is known again.
 
         It covers this spec, the content of the bundle, the code of hsrl_gym and hsrl_agent (without comments,
-        docstrings and what only draws), and the source files of a plugged-in agent and of a protocol outside hsrl_agent. A run
-        always has one torch thread, so that the number of processes does not matter.
+        docstrings and what only draws), and the source files of a plugged-in agent and of a protocol outside
+        hsrl_agent. A run always has one torch thread, so that the number of processes does not matter.
         """
         identity = {
             **asdict(self),

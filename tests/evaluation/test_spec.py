@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from hsrl_agent.evaluation.spec import EVAL_SEEDS, MAX_SEED, RunSpec
 from hsrl_gym.errors import HsrlError
-from spec import EVAL_SEEDS, MAX_SEED, RunSpec, eval_seed, train_seed
 
 
 def test_seeds_of_runs_and_of_scoring_are_apart(spec: RunSpec) -> None:
-    own = [set(range(train_seed(one), train_seed(one) + 32)) for one in (spec, replace(spec, seed=1))]
-    scoring = [set(range(eval_seed(one), eval_seed(one) + 500)) for one in (spec, replace(spec, seed=1))]
+    own = [set(range(one.train_seed, one.train_seed + 32)) for one in (spec, replace(spec, seed=1))]
+    scoring = [set(range(one.eval_seed, one.eval_seed + 500)) for one in (spec, replace(spec, seed=1))]
     sets = [*own, *scoring]
     assert len(set().union(*sets)) == sum(map(len, sets))
-    assert train_seed(replace(spec, seed=MAX_SEED)) < 2**32 < EVAL_SEEDS
-    assert eval_seed(spec) == eval_seed(replace(spec, method="random", steps=7))
+    assert replace(spec, seed=MAX_SEED).train_seed < 2**32 < EVAL_SEEDS
+    assert spec.eval_seed == replace(spec, method="random", steps=7).eval_seed
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,8 @@ def test_seeds_of_runs_and_of_scoring_are_apart(spec: RunSpec) -> None:
         {"settings": {"gamma": 0.8}},
         {"env_kwargs": {"reward": "mean_with_cost"}},
         {"env_kwargs": {"max_steps": 10}},
+        {"variant": "without"},
+        {"protocol_kwargs": {"share": 0.5}},
     ],
 )
 def test_key_changes_with_what_decides_the_result(spec: RunSpec, change: dict[str, Any]) -> None:
@@ -47,11 +50,29 @@ def test_key_goes_by_the_content_of_the_bundle(spec: RunSpec, tmp_path: Path) ->
     assert replace(spec, env_kwargs={"reward": "sweet_point"}).key() == spec.key()  # the id's own rule
     assert spec.bundle is not None
     copy = shutil.copytree(spec.bundle, tmp_path / "copy")
-    moved = replace(spec, bundle=str(copy))
+    moved = replace(spec, bundle=str(copy), task="another name")
     assert moved.key() == spec.key()
-    with (copy / "bundle.yaml").open("a") as file:
-        file.write("# changed\n")
-    assert moved.key() != spec.key()
+    manifest = yaml.safe_load((copy / "bundle.yaml").read_text())
+    for change, matters in (
+        ({"name": "other", "provenance": {}}, False),
+        ({"files": {**manifest["files"], "picture.png": "0"}}, False),
+        ({"files": {**manifest["files"], "codebook.safetensors": "0"}}, True),
+    ):
+        (copy / "bundle.yaml").write_text(yaml.safe_dump({**manifest, **change}))
+        assert (moved.key() != spec.key()) is matters
+
+
+def test_key_goes_by_the_code(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = spec.key()
+    monkeypatch.setattr("hsrl_agent.evaluation.spec.code_digest", lambda: "another state")
+    assert spec.key() != before
+
+
+def test_key_goes_by_the_source_of_a_protocol(spec: RunSpec, plugins: Path) -> None:
+    own = replace(spec, protocol="plugins_for_tests:protocol")
+    before = own.key()
+    plugins.write_text(plugins.read_text() + "# changed\n")
+    assert own.key() != before
 
 
 def test_key_goes_by_the_source_of_an_agent(spec: RunSpec, plugins: Path) -> None:

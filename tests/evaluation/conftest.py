@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spec import RunSpec
+from hsrl_agent.evaluation.spec import RunSpec
 
 ENV = "HSRL-RL4RS-v0"
 PLUGINS = """
@@ -24,6 +24,9 @@ class NoPredict:
     def learn(self, total_timesteps): ...
 class NeedsMore(Base):
     def __init__(self, env, seed, width): ...
+class OnDevice(Base):
+    def __init__(self, env, seed, device): ...
+def protocol(spec, progress): ...
 nothing = 3
 """
 
@@ -42,4 +45,4 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def spec(tiny_bundle_folder: Path) -> RunSpec:
-    return RunSpec(ENV, "hsrl", 0, 128, str(tiny_bundle_folder), n_envs=8, n_eval_episodes=20, n_checkpoints=2)
+    return RunSpec("tiny", ENV, "hsrl", 0, 128, str(tiny_bundle_folder), n_envs=8, n_eval_episodes=20, n_checkpoints=2)

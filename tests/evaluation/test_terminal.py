@@ -6,8 +6,8 @@ from typing import NoReturn
 
 import pytest
 
+from hsrl_agent.evaluation.terminal import run_command
 from hsrl_gym.errors import HsrlError
-from terminal import run_command
 
 
 @pytest.mark.parametrize(
