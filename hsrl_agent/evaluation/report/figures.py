@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hsrl_agent.evaluation.report.text import thousands
 from hsrl_agent.evaluation.statistics import Interval, interval
 from hsrl_agent.evaluation.store import write_bytes
+from hsrl_agent.methods import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ GREY = "#a6acb3"  # of lines that stay behind; reads on a light ground and on a 
 _QUIET = "#7c858f"  # of their names
 _GRID = "#ebebeb"
 _SALT = "hsrl-gym"
+_LUMINANCE, _DARK = (0.2126, 0.7152, 0.0722), 0.06  # of red, green, blue; below, a line is lost on a dark ground
 _INCHES_A_MARKER, _INCHES_A_LETTER, _MOST_COLUMNS = 0.7, 0.068, 6  # of a legend
 _LETTER = 7.5  # points, of names at the ends of lines
 
@@ -173,4 +175,29 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     text = text.replace("#000000", "var(--ink)").replace(_GRID, "var(--grid)")
+    for colour in _dark_looks():
+        text = text.replace(colour, f"var({_variable(colour)}, {colour})")
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title, quote=True)}" ', 1)
+
+
+def dark_style() -> str:
+    """Return the style that makes the darkest looks of methods lighter on a dark ground."""
+    variables = (f"{_variable(colour)}: {_lighter(colour)};" for colour in _dark_looks())
+    return f"@media (prefers-color-scheme: dark) {{ :root {{ {' '.join(variables)} }} }}"
+
+
+def _dark_looks() -> list[str]:
+    colours = sorted({record.look.colour.lower() for record in METHODS.values()} - {"#000000"})
+    return [colour for colour in colours if np.dot(_LUMINANCE, (_channels(colour) / 255) ** 2.2) < _DARK]
+
+
+def _channels(colour: str) -> NDArray[np.float64]:
+    return np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)], dtype=np.float64)
+
+
+def _lighter(colour: str) -> str:
+    return "#" + "".join(f"{int(channel + 255) // 2:02x}" for channel in _channels(colour))
+
+
+def _variable(colour: str) -> str:
+    return f"--look-{colour[1:]}"

@@ -11,7 +11,7 @@ from hsrl_agent.evaluation.report.again import commands
 from hsrl_agent.evaluation.report.belief import belief_tables
 from hsrl_agent.evaluation.report.curves import SECONDS, STEPS, curve_figure
 from hsrl_agent.evaluation.report.dots import dot_figure
-from hsrl_agent.evaluation.report.figures import to_svg
+from hsrl_agent.evaluation.report.figures import dark_style, to_svg
 from hsrl_agent.evaluation.report.grouping import Line, group
 from hsrl_agent.evaluation.report.headline import find, page_title
 from hsrl_agent.evaluation.report.levels import ENTROPIES, VALUES, WEIGHTS, levels_figure, with_levels
@@ -76,7 +76,7 @@ def page(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] | None
     return pages.get_template("page.html.j2").render(
         title=page_title(findings),
         subject=f"Slate recommendation on {listed(list(tasks))}",
-        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
+        style=Markup(f"{(_FOLDER / 'page.css').read_text(encoding='utf-8')}{dark_style()}\n"),
         code=notes.code_state(results),
         findings=list(findings.values()),
         facts=facts(results, tasks),

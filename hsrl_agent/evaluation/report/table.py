@@ -112,35 +112,36 @@ class Table(Generic[Line]):
     def rich(self, width: int) -> RichTable:
         """Return it for a terminal of `width` columns.
 
-        Where it is too wide, intervals take a line of their own; where that is not enough, optional columns are left
-        out.
+        Where it is too wide, headings are broken, then intervals take a line of their own, then optional columns are
+        left out.
         """
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        columns, form = self._fitted(width)
+        columns, form, widths = self._fitted(width)
         table = RichTable(title=Text(self.title, style="bold"), title_justify="left")
-        for place, column in enumerate(columns):
-            heading = textwrap.fill(column.heading, self._width(column, form))
+        for place, (column, room) in enumerate(zip(columns, widths, strict=True)):
             justify: Any = "left" if column.words or place == 0 else "right"
-            table.add_column(Text(heading), justify=justify)
+            table.add_column(Text(textwrap.fill(column.heading, room)), justify=justify)
         for line in self.lines:
             cells = (Text(form(to_plain(column.text(line)))) for column in columns)
             table.add_row(*cells, style="bold" if self.leading(line) else None)
         return table
 
-    def _fitted(self, width: int) -> tuple[list[Column[Line]], Callable[[str], str]]:
-        """Return the columns that fit, and the form of their cells."""
+    def _fitted(self, width: int) -> tuple[list[Column[Line]], Callable[[str], str], list[int]]:
+        """Return the columns that fit, the form of their cells, and the widths of the columns."""
         columns = self.shown()
-        for form in (str, _folded):
-            if sum(self._width(column, form) + 3 for column in columns) + 1 <= width:
-                return columns, form
-        return [column for column in columns if not column.optional], _folded
+        for form, headings in ((str, _whole), (str, str.split), (_folded, str.split)):
+            widths = [self._width(column, form, headings) for column in columns]
+            if sum(widths) + 3 * len(widths) + 1 <= width:
+                return columns, form, widths
+        columns = [column for column in columns if not column.optional]
+        return columns, _folded, [self._width(column, _folded, str.split) for column in columns]
 
-    def _width(self, column: Column[Line], form: Callable[[str], str]) -> int:
-        """Return how wide a column is; its heading is broken at spaces."""
+    def _width(self, column: Column[Line], form: Callable[[str], str], parts: Callable[[str], list[str]]) -> int:
+        """Return how wide a column is: its longest cell, or part of its heading that is not broken."""
         cells = (form(to_plain(column.text(line))) for line in self.lines)
-        return max(map(len, [*column.heading.split(), *(part for cell in cells for part in cell.split("\n"))]))
+        return max(map(len, [*parts(column.heading), *(part for cell in cells for part in cell.split("\n"))]))
 
     def html(self) -> str:
         """Return it as an HTML table, without title and notes."""
@@ -162,6 +163,10 @@ def _ends(name: str, cell: Interval | None) -> dict[str, Any]:
 def _folded(text: str) -> str:
     """Return a mean above its interval."""
     return text.replace(" [", "\n[")
+
+
+def _whole(heading: str) -> list[str]:
+    return [heading]
 
 
 def _kind(column: Column[Line]) -> str:
