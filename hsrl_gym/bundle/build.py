@@ -14,7 +14,8 @@ from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.errors import unknown_name
 from hsrl_gym.items.behaviour import behaviour_vectors
-from hsrl_gym.items.codebook import fit_codebook, standardized
+from hsrl_gym.items.codebook import fit_codebook
+from hsrl_gym.items.features import ItemFeatures, round_trip, standardize
 from hsrl_gym.users.ensemble import as_one
 from hsrl_gym.users.fidelity import evaluate_simulator
 from hsrl_gym.users.fit import FitSettings, fit_simulator
@@ -69,8 +70,8 @@ def build_bundle(
     world = world_of(log.source)
     train_rows, test_rows = log.split_by_time(TRAIN_FRACTION)
     encode = fit_profile_encoder(train_rows.profile, log.n_categorical)
-    features, _, _ = standardized(log.item_features)
-    encoded = replace(log, profile=encode(log.profile), item_features=features, n_categorical=0)
+    features = standardize(log.item_features)
+    encoded = replace(log, profile=encode(log.profile), item_features=features.values, n_categorical=0)
     train_rows, test_rows = encoded.split_by_time(TRAIN_FRACTION)
     simulators, fidelity = {}, {}
     for offset, (name, rows) in enumerate({"train": train_rows, "eval": encoded}.items()):
@@ -88,7 +89,7 @@ def build_bundle(
     return Bundle(
         name=log.name,
         source=log.source,
-        codebook=fit_codebook(log.item_features, n_levels, vocabulary, seed, priority, vectors=vectors),
+        codebook=fit_codebook(features, n_levels, vocabulary, seed, priority, vectors=vectors),
         simulators=simulators,
         users=users,
         item_labels=log.item_labels,
@@ -127,21 +128,19 @@ def with_codebook(
     old, vectors = bundle.codebook, None
     if codebook == "behaviour":
         vectors = behaviour_vectors(bundle.simulators["train"], bundle.users["train"], seed)
-    raw = old.features * old.scale + old.mean
-    raw[0] = 0.0
-    new = fit_codebook(raw, n_levels, vocabulary, seed, old.priority, vectors=vectors)
-    facts = _codebook_facts(codebook, n_levels, vocabulary)
-    # The features stay as the users know them, to the bit.
+    features = ItemFeatures(old.features, old.mean, old.scale)
+    fitted = fit_codebook(round_trip(features), n_levels, vocabulary, seed, old.priority, vectors=vectors)
     return replace(
         bundle,
         codebook=replace(
-            new,
-            features=old.features,
-            mean=old.mean,
-            scale=old.scale,
+            old,
+            codes=fitted.codes,
+            centroids=fitted.centroids,
+            n_moved=fitted.n_moved,
             vectors=old.features if vectors is None else vectors,
+            to_vector=fitted.to_vector,
         ),
-        provenance={**bundle.provenance, **facts},
+        provenance={**bundle.provenance, **_codebook_facts(codebook, n_levels, vocabulary)},
     )
 
 

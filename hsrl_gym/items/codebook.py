@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.features import ItemFeatures, standardize
+from hsrl_gym.items.quantization import free_sid, residual_k_means
 from hsrl_gym.items.report import CodebookReport, report_on
 from hsrl_gym.items.trie import SidTrie, build_trie
-
-_MINI_BATCH_FROM = 20_000
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Codebook:
         vectors = self.guess_vectors(features)
         codes = self.codes
         for vector in vectors:
-            codes = np.vstack([codes, _walk_to_free_sid(vector, codes[codes[:, 0] >= 0], self.centroids)])
+            codes = np.vstack([codes, free_sid(vector, codes[codes[:, 0] >= 0], self.centroids)])
         return replace(
             self,
             codes=codes,
@@ -159,7 +157,7 @@ class Codebook:
             raise HsrlError(f"got items {wanted.tolist()[:5]}.. to activate, expected retired items of the catalog.")
         codes = self.codes.copy()
         for item in wanted:
-            codes[item] = _walk_to_free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)
+            codes[item] = free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)
         return replace(self, codes=codes)
 
     def report(self) -> CodebookReport:
@@ -169,7 +167,7 @@ class Codebook:
 
 
 def fit_codebook(
-    item_features: ArrayLike,
+    item_features: ArrayLike | ItemFeatures,
     n_levels: int = 3,
     vocabulary: int | Sequence[int] = 64,
     seed: int = 0,
@@ -184,7 +182,7 @@ def fit_codebook(
     that the largest bucket is as small as it can be.
 
     Args:
-        item_features: (N + 1, F), row 0 is padding.
+        item_features: raw ones (N + 1, F), row 0 is padding; or `ItemFeatures`, which are taken as they are.
         n_levels: L.
         vocabulary: V for all levels, or one number a level.
         seed: of k-means++.
@@ -197,47 +195,29 @@ def fit_codebook(
         HsrlError: for fewer than one item, features, vectors or priorities that are not finite or of another shape, or
             a vocabulary that is not positive.
     """
-    raw = np.asarray(item_features, dtype=np.float32)
+    features = item_features if isinstance(item_features, ItemFeatures) else standardize(item_features)
+    n_rows = len(features.values)
     sizes = (vocabulary,) * n_levels if isinstance(vocabulary, int) else tuple(vocabulary)
     if len(sizes) != n_levels or n_levels < 1 or min(sizes) < 1:
         raise HsrlError(f"got vocabulary {vocabulary} for {n_levels} levels, expected a positive size for each level.")
-    if raw.ndim != 2 or len(raw) < 2 or not np.isfinite(raw).all():
-        raise HsrlError(f"got item features of shape {raw.shape}, expected (N + 1, F) with N >= 1, all finite.")
-    order = np.zeros(len(raw), np.float32) if priority is None else np.asarray(priority, dtype=np.float32)
-    if order.shape != (len(raw),) or not np.isfinite(order).all():
-        raise HsrlError(f"got priority of shape {order.shape}, expected ({len(raw)},) as item_features, all finite.")
-    features, mean, scale = standardized(raw)
-    quantized = features if vectors is None else np.asarray(vectors, dtype=np.float32)
-    if quantized.ndim != 2 or len(quantized) != len(raw) or not np.isfinite(quantized).all():
-        raise HsrlError(f"got item vectors of shape {quantized.shape}, expected ({len(raw)}, D), all finite.")
-    residual = quantized[1:].copy()  # r^(1) = x, eq. 27
-    codes = np.full((len(raw), n_levels), -1, dtype=np.int32)
-    centroids, prefix, n_moved = [], np.zeros(len(residual), dtype=np.int64), 0
-    bucket = ceil(len(residual) / prod(sizes))
-    for level, size in enumerate(sizes):
-        table = _k_means(residual, size, seed + level, n_restarts)
-        room = bucket * prod(sizes[level + 1 :])
-        tokens = np.empty(len(residual), dtype=np.int32)
-        for node in np.unique(prefix):
-            rows = np.flatnonzero(prefix == node)
-            near = _distance(residual[rows], table)
-            tokens[rows] = _assign(near, room)
-            n_moved += int((near[np.arange(len(rows)), tokens[rows]] > near.min(1) + 1e-6).sum())
-        codes[1:, level] = tokens
-        residual = residual - table[tokens]  # eq. 30
-        prefix = prefix * size + tokens
-        centroids.append(table)
-    to_vector = None if vectors is None else _ridge(features[1:], quantized[1:])
-    return Codebook(tuple(centroids), codes, mean, scale, features, order, n_moved, quantized, to_vector)
-
-
-def standardized(raw: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return item features (N + 1, F) of mean 0 and variance 1 over the items, row 0 zero; and mean and scale (F,)."""
-    mean, scale = raw[1:].mean(0), raw[1:].std(0)
-    scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
-    features = ((raw - mean) / scale).astype(np.float32)
-    features[0] = 0.0
-    return features, mean.astype(np.float32), scale
+    order = np.zeros(n_rows, np.float32) if priority is None else np.asarray(priority, dtype=np.float32)
+    if order.shape != (n_rows,) or not np.isfinite(order).all():
+        raise HsrlError(f"got priority of shape {order.shape}, expected ({n_rows},) as item_features, all finite.")
+    quantized = features.values if vectors is None else np.asarray(vectors, dtype=np.float32)
+    if quantized.ndim != 2 or len(quantized) != n_rows or not np.isfinite(quantized).all():
+        raise HsrlError(f"got item vectors of shape {quantized.shape}, expected ({n_rows}, D), all finite.")
+    centroids, tokens, n_moved = residual_k_means(quantized[1:], sizes, seed, n_restarts)
+    return Codebook(
+        centroids=centroids,
+        codes=np.vstack([np.full((1, n_levels), -1, dtype=np.int32), tokens]),
+        mean=features.mean,
+        scale=features.scale,
+        features=features.values,
+        priority=order,
+        n_moved=n_moved,
+        vectors=quantized,
+        to_vector=None if vectors is None else _ridge(features.values[1:], quantized[1:]),
+    )
 
 
 def _ridge(features: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -245,75 +225,3 @@ def _ridge(features: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArr
     from sklearn.linear_model import RidgeCV
 
     return RidgeCV(np.logspace(-2, 4, 13), fit_intercept=False).fit(features, vectors).coef_.T.astype(np.float32)
-
-
-def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: int) -> NDArray[np.float32]:
-    """Return (size, F) centroids (eq. 28); with fewer different points than tokens, crowded centroids are copied."""
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    distinct = np.unique(residual, axis=0)
-    n_clusters = min(size, len(distinct))
-    if n_clusters == len(distinct):
-        table = distinct
-    else:
-        method = KMeans if len(residual) < _MINI_BATCH_FROM else MiniBatchKMeans
-        with warnings.catch_warnings():
-            # Points that differ by rounding alone make some centroids equal, which are as good as copies.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            table = method(n_clusters, n_init=n_restarts, random_state=seed).fit(residual).cluster_centers_
-    crowd = np.bincount(_distance(residual, table).argmin(1), minlength=n_clusters)
-    copies = np.argsort(-crowd, kind="stable")[np.arange(size - n_clusters) % n_clusters]
-    return np.vstack([table, table[copies]]).astype(np.float32)
-
-
-def _distance(points: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return (n, V) Euclidean distances."""
-    from scipy.spatial.distance import cdist
-
-    return cdist(points, table)
-
-
-def _assign(distance: NDArray[np.floating], room: int) -> NDArray[np.int32]:
-    """Return a token for each of n items: the nearest (eq. 29), but at most `room` items on one token.
-
-    As few items move as can, and those that lose least by it.
-    """
-    tokens = distance.argmin(1).astype(np.int32)
-    counts = np.bincount(tokens, minlength=distance.shape[1])
-    if (counts <= room).all():
-        return tokens
-    if room == 1:
-        from scipy.optimize import linear_sum_assignment
-
-        move = 1.0 + 2.0 * distance.max() * len(distance)  # dearer than any sum of distances: move only who must
-        cost = distance + move
-        cost[np.arange(len(tokens)), tokens] -= move
-        return linear_sum_assignment(cost)[1].astype(np.int32)
-    second = np.partition(distance, 1, axis=1)[:, 1] if distance.shape[1] > 1 else distance[:, 0]
-    regret = second - distance.min(1)
-    for token in np.flatnonzero(counts > room):
-        members = np.flatnonzero(tokens == token)
-        for item in members[np.argsort(regret[members], kind="stable")][: counts[token] - room]:
-            tokens[item] = np.where(counts < room, distance[item], np.inf).argmin()
-            counts[tokens[item]] += 1
-        counts[token] = room
-    return tokens
-
-
-def _walk_to_free_sid(
-    vector: NDArray[np.float32], codes: NDArray[np.int32], centroids: Sequence[NDArray[np.float32]]
-) -> NDArray[np.int32]:
-    """Return the SID that nearest tokens with room below them lead to; a taken one only where nothing is free."""
-    residual, under = vector, codes
-    sid = np.empty(len(centroids), dtype=np.int32)
-    full = len(np.unique(codes, axis=0)) >= prod(len(table) for table in centroids)
-    for level, table in enumerate(centroids):
-        room = prod(len(deeper) for deeper in centroids[level + 1 :])
-        taken = np.unique(under, axis=0)
-        counts = np.bincount(taken[:, level], minlength=len(table))
-        distance = np.linalg.norm(residual - table, axis=1)
-        sid[level] = np.where(full | (counts < room), distance, np.inf).argmin()
-        residual = residual - table[sid[level]]
-        under = under[under[:, level] == sid[level]]
-    return sid
