@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import math
-import shutil
+import warnings
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
+import optuna
 import pytest
-import yaml
+from optuna.trial import TrialState
 
+import trials
 import tune
-import tune_trial
-from configuration import read_settings
-from hsrl_gym.errors import HsrlError
-from search_space import SEARCH_FILE
-from spec import EVAL_SEEDS, RunSpec, eval_seed
-from tune_trial import Outcome, make_agent, score, try_score, tune_seed
+from hsrl_agent.evaluation import pool, run
+from hsrl_agent.evaluation.pool import Ended
+from hsrl_agent.evaluation.settings import read_tuned
+from hsrl_agent.evaluation.spec import EVAL_SEEDS, RunSpec
+from hsrl_agent.evaluation.tasks import bundle_digest
+from trials import PROTOCOL, learn_and_score_on_train, open_storage, tune_seed
 
 ENV = "HSRL-RL4RS-v0"
-METHODS_YAML = """\
-# What stands above stays.
-random: {}
-a2c:
-  # why it is so
-  default: {gamma: 0.8}
-
-hsrl: {}  # nothing yet
-"""
+RECORDED = Path(__file__).parents[2] / "benchmarks" / "results" / "tuning.journal"
 SEARCH_YAML = """\
 a2c:
   learning_rate: {low: 1.0e-4, high: 3.0e-3, log: true}
@@ -42,232 +36,215 @@ hsrl:
 """
 
 
-def peak(spec: RunSpec) -> float:
+def peak(spec: RunSpec, seed: int) -> float:
     """Return what is best at a learning rate of 5e-4, a little better with an odd seed."""
-    return 10.0 - abs(math.log(spec.settings["learning_rate"] / 5e-4)) + 0.1 * (spec.seed % 2)
+    return 10.0 - abs(math.log(spec.settings["learning_rate"] / 5e-4)) + 0.1 * (seed % 2)
 
 
-class FakeSlot:
-    """A process that answers at once, with what `objective` says."""
+class FakePool:
+    """Stands in for `run_all`: answers at once, with what `objective` says."""
 
-    objective: Callable[[RunSpec], float] = staticmethod(peak)
-    seen: list[RunSpec]
-    interrupt_after = 10_000
+    def __init__(self) -> None:
+        self.objective: Callable[[RunSpec, int], float] = peak
+        self.seen: list[RunSpec] = []
+        self.interrupt_after = 10_000
 
-    def __init__(self, out: Path, threads: int) -> None: ...
+    def __call__(self, next_spec: Callable[[], RunSpec | None], jobs: int, watcher: Any) -> None:
+        running: list[RunSpec] = []
+        while True:
+            while len(running) < jobs and (spec := next_spec()) is not None:
+                if len(self.seen) >= self.interrupt_after:
+                    raise KeyboardInterrupt
+                self.seen.append(spec)
+                running.append(spec)
+                watcher.started(spec)
+            if not running:
+                return
+            watcher.ended(self.end_of(running.pop()))  # the last one first: the order must not matter
 
-    def submit_trial(self, spec: RunSpec) -> Future[Outcome]:
-        if len(type(self).seen) >= type(self).interrupt_after:
-            raise KeyboardInterrupt
-        type(self).seen.append(spec)
-        future: Future[Outcome] = Future()
+    def end_of(self, spec: RunSpec) -> Ended:
         try:
-            future.set_result(Outcome(spec, type(self).objective(spec), 1.0))
+            rewards = {str(seed): self.objective(spec, seed) for seed in spec.protocol_kwargs["seeds"]}
         except ArithmeticError as error:
-            future.set_result(Outcome(spec, None, 1.0, f"it said {error}"))
-        return future
-
-    def close(self) -> None: ...
+            return Ended(spec, message=f"it said {error}")
+        return Ended(spec, SimpleNamespace(extra=rewards))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def slots(monkeypatch: pytest.MonkeyPatch) -> type[FakeSlot]:
-    monkeypatch.setattr(tune_trial, "TrialSlot", FakeSlot)
-    monkeypatch.setattr(FakeSlot, "seen", [], raising=False)
-    monkeypatch.setattr(FakeSlot, "interrupt_after", 10_000)
-    monkeypatch.setattr(FakeSlot, "objective", staticmethod(peak))
-    return FakeSlot
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    made = FakePool()
+    monkeypatch.setattr(pool, "run_all", made)
+    return made
 
 
 @pytest.fixture
-def configs(tmp_path: Path) -> Path:
-    folder = tmp_path / "configs"
-    (folder / "tuned").mkdir(parents=True)
-    (folder / "methods.yaml").write_text(METHODS_YAML)
-    (folder / SEARCH_FILE).write_text(SEARCH_YAML)
-    return folder
-
-
-@pytest.fixture
-def call(configs: Path, tiny_bundle_folder: Path, tmp_path: Path) -> list[str]:
+def call(tiny_bundle_folder: Path, tmp_path: Path) -> list[str]:
+    (tmp_path / "search.yaml").write_text(SEARCH_YAML)
     sizes = {"trials": 8, "steps": 64, "seeds": "100,101", "episodes": 10, "n-envs": 4, "jobs": 2}
-    small = [f"--{name}={value}" for name, value in sizes.items()]
-    return [
-        f"--env={ENV}",
-        f"--bundle={tiny_bundle_folder}",
-        *small,
-        f"--configs={configs}",
-        f"--out={tmp_path / 'out'}",
-    ]
+    files = {"search": tmp_path / "search.yaml", "journal": tmp_path / "journal", "write": tmp_path / "mine.yaml"}
+    options = {"env": ENV, "bundle": tiny_bundle_folder, **sizes, **files}
+    return [f"--{name}={value}" for name, value in options.items()]
 
 
-@pytest.fixture
-def spec(tiny_bundle_folder: Path) -> RunSpec:
-    return RunSpec(ENV, "a2c", 100, 32, str(tiny_bundle_folder), n_envs=4, n_eval_episodes=10)
+def trials_of(journal: Path, method: str) -> list[optuna.trial.FrozenTrial]:
+    """Return the finished trials of the only study of a method, through Optuna alone."""
+    storage = open_storage(journal)
+    (name,) = [name for name in optuna.get_all_study_names(storage) if name.split()[-2] == method]
+    found = optuna.load_study(study_name=name, storage=storage).trials
+    return [trial for trial in found if "seconds" in trial.user_attrs]
 
 
-def record_of(configs: Path, method: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((configs / "tuned" / f"{ENV}-tiny-{method}.yaml").read_text())
-    return found
+def tried(journal: Path, method: str) -> list[Any]:
+    return [(trial.user_attrs["settings"], trial.user_attrs["values"]) for trial in trials_of(journal, method)]
 
 
 def test_finds_what_is_better_and_writes_it_down(
-    call: list[str], slots: type[FakeSlot], configs: Path, capsys: pytest.CaptureFixture[str]
+    call: list[str], fake: FakePool, tmp_path: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tune.main(call) == 0
-    assert len(slots.seen) == 2 * 8 * 2  # methods, trials, seeds: the same for both
+    assert len(fake.seen) == 2 * 8  # methods, trials: the same for both
+    assert {(spec.steps, spec.protocol) for spec in fake.seen} == {(64, PROTOCOL)}
+    written = read_tuned(tmp_path / "mine.yaml")
+    assert (written.name, written.bundle) == ("mine", bundle_digest(tiny_bundle_folder))
     for method in ("a2c", "hsrl"):
-        own = [one for one in slots.seen if one.method == method]
-        assert {one.steps for one in own} == {64}
-        assert [one.seed for one in own[:2]] == [100, 101]
-        record = record_of(configs, method)
-        assert len(record["trials"]) == 8
-        first, best = record["trials"][0], max(record["trials"], key=lambda trial: trial["total_reward"])
-        assert first["settings"]["learning_rate"] == {"a2c": 1e-3, "hsrl": 5e-4}[method]
-        assert first["by_seed"][101] - first["by_seed"][100] == pytest.approx(0.1)
-        assert first["total_reward"] == pytest.approx(sum(first["by_seed"].values()) / 2)
-        assert record["total_reward"] == {"chosen": best["total_reward"], "before": first["total_reward"]}
-        assert best["total_reward"] >= first["total_reward"] + (method == "a2c") * 0.1  # hsrl has the best as it is
-        assert (record["simulator"], record["steps"], record["seeds"]) == ("train", 64, [100, 101])
-        assert record["command"].startswith(f"python benchmarks/tune.py --env={ENV}")
-        settings = read_settings(configs / "methods.yaml")[method][f"{ENV}/tiny"]
-        assert settings == best["settings"] == {k: v for k, v in record["chosen"].items() if k != "trial"}
-    assert slots.seen[0].settings == {"gamma": 0.8, "learning_rate": 1e-3, "n_steps": 1}  # what methods.yaml says stays
+        found = trials_of(tmp_path / "journal", method)
+        first, best = found[0], max(found, key=lambda trial: trial.value or 0.0)
+        assert first.user_attrs["settings"]["learning_rate"] == {"a2c": 1e-3, "hsrl": 5e-4}[method]
+        values = first.user_attrs["values"]
+        assert values["101"] - values["100"] == pytest.approx(0.1)
+        assert first.value == pytest.approx(sum(values.values()) / 2)
+        assert best.value >= first.value + (method == "a2c") * 0.1  # hsrl has the best as it is
+        assert written.methods[method] == best.user_attrs["settings"]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
     assert len(lines) == 16
-    assert lines[0].startswith("[a2c 1/8] Total Reward 9.36 (9.31, 9.41) * learning_rate=0.001, n_steps=1 (2 s)")
+    assert "[a2c 1/8] Total Reward 9.36 (9.31, 9.41) * learning_rate=0.001, n_steps=1 (0 s)" in lines
 
 
-def test_what_the_method_has_wins_if_nothing_beats_it(call: list[str], slots: type[FakeSlot], configs: Path) -> None:
-    def spoilt(spec: RunSpec) -> float:
-        return 5.0 if spec.settings["learning_rate"] == 1e-3 else 1.0
+def test_the_journal_says_how_a_study_was_made(call: list[str], fake: FakePool, tmp_path: Path) -> None:
+    assert tune.main([*call, "--methods=a2c", "--trials=1"]) == 0
+    storage = open_storage(tmp_path / "journal")
+    (name,) = optuna.get_all_study_names(storage)
+    facts = optuna.load_study(study_name=name, storage=storage).user_attrs
+    expected = {"env": ENV, "method": "a2c", "steps": 64, "seeds": [100, 101], "simulator": "train", "episodes": 10}
+    assert expected.items() <= facts.items()
+    assert facts["command"].startswith(f"python benchmarks/tune.py --env={ENV}")
+    assert {"bundle", "commit", "code", "versions", "machine", "date"} <= set(facts)
 
-    slots.objective = staticmethod(spoilt)
+
+def test_what_the_method_has_wins_if_nothing_beats_it(call: list[str], fake: FakePool, tmp_path: Path) -> None:
+    fake.objective = lambda spec, seed: 5.0 if spec.settings["learning_rate"] == 5e-4 else 1.0
     assert tune.main([*call, "--methods=hsrl"]) == 0
-    assert record_of(configs, "hsrl")["chosen"] == {"trial": 0, "learning_rate": 5e-4, "batch_size": 256}
+    assert read_tuned(tmp_path / "mine.yaml").methods["hsrl"] == {"learning_rate": 5e-4, "batch_size": 256}
 
 
-def test_goes_on_as_if_never_interrupted(call: list[str], slots: type[FakeSlot], configs: Path, tmp_path: Path) -> None:
+def test_goes_on_as_if_never_interrupted(call: list[str], fake: FakePool, tmp_path: Path) -> None:
     assert tune.main([*call, "--methods=hsrl", "--jobs=1"]) == 0
-    whole = record_of(configs, "hsrl")["trials"]
-    (configs / "methods.yaml").write_text(METHODS_YAML)
-    slots.interrupt_after, slots.seen = 13, []
-    again = [*call, "--methods=hsrl", f"--out={tmp_path / 'other'}", "--jobs=2"]
+    whole = tried(tmp_path / "journal", "hsrl")
+    again = [*call, "--methods=hsrl", f"--journal={tmp_path / 'other'}", "--settings=none"]
+    (tmp_path / "mine.yaml").unlink()
+    fake.interrupt_after, fake.seen = 3, []
     assert tune.main(again) == 130
-    assert (configs / "methods.yaml").read_text() == METHODS_YAML
-    slots.interrupt_after, slots.seen = 10_000, []
+    assert not (tmp_path / "mine.yaml").exists()
+    fake.interrupt_after, fake.seen = 10_000, []
     assert tune.main(again) == 0
-    assert len(slots.seen) == 4  # the two trials that were not whole
-    assert record_of(configs, "hsrl")["trials"] == whole
-    slots.seen = []
+    assert len(fake.seen) == 5
+    assert tried(tmp_path / "other", "hsrl") == whole
+    fake.seen = []
     assert tune.main(again) == 0
-    assert slots.seen == []
-    assert tune.main([*again, "--trials=9"]) == 0  # though methods.yaml has other values now
-    assert len(slots.seen) == 2
-    assert record_of(configs, "hsrl")["trials"][:8] == whole
+    assert fake.seen == []
+    assert tune.main([*again, "--trials=9", f"--settings={tmp_path / 'mine.yaml'}"]) == 0  # from other settings
+    assert len(fake.seen) == 1
+    assert tried(tmp_path / "other", "hsrl")[:8] == whole
 
 
 def test_what_the_method_has_is_tried_first_even_after_an_interruption(
-    call: list[str], slots: type[FakeSlot], configs: Path
+    call: list[str], fake: FakePool, tmp_path: Path
 ) -> None:
-    slots.interrupt_after = 1
-    assert tune.main([*call, "--methods=hsrl", "--jobs=1", "--trials=3"]) == 130
-    slots.interrupt_after, slots.seen = 10_000, []
-    assert tune.main([*call, "--methods=hsrl", "--jobs=1", "--trials=3"]) == 0
-    assert len(slots.seen) == 6
-    assert record_of(configs, "hsrl")["trials"][0]["settings"] == {"learning_rate": 5e-4, "batch_size": 256}
+    fake.interrupt_after = 0
+    assert tune.main([*call, "--methods=hsrl", "--trials=2"]) == 130
+    fake.interrupt_after = 10_000
+    assert tune.main([*call, "--methods=hsrl", "--trials=2"]) == 0
+    assert fake.seen[0].settings == {"learning_rate": 5e-4, "batch_size": 256}
+    assert len(fake.seen) == 2
 
 
-def test_what_was_chosen_on_a_bundle_is_where_the_next_call_starts(
-    call: list[str], slots: type[FakeSlot], configs: Path
-) -> None:
-    (configs / "methods.yaml").write_text(f"a2c:\n  {ENV}/tiny: {{learning_rate: 0.0005}}\n")
-    assert tune.main([*call, "--methods=a2c", "--trials=1"]) == 0
-    assert slots.seen[0].settings["learning_rate"] == 5e-4
-    assert read_settings(configs / "methods.yaml")["a2c"] == {f"{ENV}/tiny": {"learning_rate": 5e-4, "n_steps": 1}}
+def test_settings_outside_the_space_stay(call: list[str], fake: FakePool, tmp_path: Path) -> None:
+    """They are run, and written beside what was chosen; what other methods have in the file is kept."""
+    mine = tmp_path / "mine.yaml"
+    bundle = next(one for one in call if one.startswith("--bundle=")).removeprefix("--bundle=")
+    mine.write_text(f"bundle: {bundle_digest(Path(bundle))}\nmethods:\n  a2c: {{gamma: 0.8}}\n  td3: {{tau: 0.5}}\n")
+    assert tune.main([*call, "--methods=a2c", "--trials=1", f"--settings={mine}"]) == 0
+    assert fake.seen[0].settings == {"gamma": 0.8, "learning_rate": 1e-3, "n_steps": 1}
+    written = read_tuned(mine).methods
+    assert written == {"a2c": {"gamma": 0.8, "learning_rate": 1e-3, "n_steps": 1}, "td3": {"tau": 0.5}}
 
 
-def test_another_reward_rule_has_settings_of_its_own(call: list[str], slots: type[FakeSlot], configs: Path) -> None:
-    assert tune.main([*call, "--methods=a2c", "--trials=1", "--reward=mean_with_cost"]) == 0
-    assert slots.seen[0].env_kwargs == {"reward": "mean_with_cost"}
-    assert set(read_settings(configs / "methods.yaml")["a2c"]) == {"default", f"{ENV}/tiny/mean_with_cost"}
-    assert (configs / "tuned" / f"{ENV}-tiny-mean_with_cost-a2c.yaml").is_file()
-    assert tune.main([*call, "--methods=a2c", "--trials=1", "--reward=sweet_point"]) == 0  # the environment's own
-    assert f"{ENV}/tiny" in read_settings(configs / "methods.yaml")["a2c"]
-
-
-def test_what_was_chosen_elsewhere_is_not_drawn_again(call: list[str], slots: type[FakeSlot], configs: Path) -> None:
+def test_another_reward_rule_draws_other_settings(call: list[str], fake: FakePool) -> None:
     assert tune.main([*call, "--methods=a2c", "--trials=6"]) == 0
-    elsewhere = [one.settings["learning_rate"] for one in slots.seen]
-    slots.seen = []
-    assert tune.main([*call, "--methods=a2c", "--trials=6", "--reward=mean_with_cost"]) == 0
-    here = [one.settings["learning_rate"] for one in slots.seen]
-    assert set(here[2:]).isdisjoint(elsewhere[2:])  # the first trial, two seeds of it, is what the method has
-
-
-def test_other_steps_are_another_study(call: list[str], slots: type[FakeSlot]) -> None:
-    assert tune.main([*call, "--methods=a2c", "--trials=2"]) == 0
-    assert tune.main([*call, "--methods=a2c", "--trials=2", "--steps=65"]) == 0
-    assert len(slots.seen) == 8
+    elsewhere = [spec.settings["learning_rate"] for spec in fake.seen]
+    fake.seen = []
+    assert tune.main([*call, "--methods=a2c", "--trials=6", "--reward=mean_with_cost", "--settings=none"]) == 0
+    assert fake.seen[0].env_kwargs == {"reward": "mean_with_cost"}
+    here = [spec.settings["learning_rate"] for spec in fake.seen]
+    assert set(here[1:]).isdisjoint(elsewhere[1:])  # the first trial is what the method has
 
 
 def test_a_trial_that_fails_counts_and_does_not_win(
-    call: list[str], slots: type[FakeSlot], configs: Path, capsys: pytest.CaptureFixture[str]
+    call: list[str], fake: FakePool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def diverges(spec: RunSpec) -> float:
-        if spec.settings["learning_rate"] > 8e-4 and spec.seed == 101:
+    def diverges(spec: RunSpec, seed: int) -> float:
+        if spec.settings["learning_rate"] > 8e-4 and seed == 101:
             raise ArithmeticError("nan")
         return 100 * spec.settings["learning_rate"]
 
-    slots.objective = staticmethod(diverges)
+    fake.objective = diverges
     assert tune.main([*call, "--methods=a2c"]) == 0
-    trials = record_of(configs, "a2c")["trials"]
-    assert len(trials) == 8
-    assert trials[0]["failed"] == "it said nan"
-    assert "total_reward" not in trials[0]
-    assert list(trials[0]["by_seed"]) == [100]
-    assert record_of(configs, "a2c")["chosen"]["learning_rate"] <= 8e-4
+    found = trials_of(tmp_path / "journal", "a2c")
+    assert len(found) == 8
+    assert (found[0].state, found[0].user_attrs["message"]) == (TrialState.FAIL, "it said nan")
+    assert read_tuned(tmp_path / "mine.yaml").methods["a2c"]["learning_rate"] <= 8e-4
     assert "[a2c 1/8] FAILED: it said nan learning_rate=0.001" in capsys.readouterr().out
 
 
 def test_nothing_is_chosen_if_all_fail(
-    call: list[str], slots: type[FakeSlot], configs: Path, capsys: pytest.CaptureFixture[str]
+    call: list[str], fake: FakePool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(spec: RunSpec) -> float:
+    def fails(spec: RunSpec, seed: int) -> float:
         raise ArithmeticError("no")
 
-    slots.objective = staticmethod(fails)
+    fake.objective = fails
     assert tune.main([*call, "--methods=a2c", "--trials=2"]) == 1
-    assert (configs / "methods.yaml").read_text() == METHODS_YAML
+    assert not (tmp_path / "mine.yaml").exists()
     assert "tune.py: a2c: every trial failed; nothing was chosen" in capsys.readouterr().err
 
 
 def test_a_dry_run_tries_nothing(
-    call: list[str], slots: type[FakeSlot], configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    call: list[str], fake: FakePool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tune.main([*call, "--dry-run"]) == 0
-    assert slots.seen == []
-    assert not (tmp_path / "out").exists()
+    assert fake.seen == []
+    assert not (tmp_path / "journal").exists()
     output = capsys.readouterr().out
-    assert "2 methods, 8 trials each, 2 seeds each, 64 user-steps: 32 runs on 2 processes" in output
+    assert "2 methods, 8 trials each, 2 seeds each, 64 user-steps, 2 processes" in output
     assert "hsrl: batch_size: 64 | 128 | 256, now 256" in output
     assert "a2c: learning_rate: 0.0001 .. 0.003 (log), now 0.001" in output
 
 
-def test_a_real_run(call: list[str], configs: Path) -> None:
-    """Two processes learn for real, and what they say can be had again."""
+@pytest.mark.slow
+def test_a_real_run(call: list[str], tmp_path: Path, tiny_bundle_folder: Path) -> None:
+    """A process of its own learns for real, and what it says can be had again."""
     assert tune.main([*call, "--methods=a2c", "--trials=2"]) == 0
-    record = record_of(configs, "a2c")
-    assert [set(trial["by_seed"]) for trial in record["trials"]] == [{100, 101}] * 2
-    bundle = next(one for one in call if one.startswith("--bundle=")).removeprefix("--bundle=")
-    settings = {"gamma": 0.8, **record["trials"][1]["settings"]}
-    one = RunSpec(ENV, "a2c", 101, 64, bundle, n_envs=4, n_eval_episodes=10, settings=settings)
-    assert score(one) == pytest.approx(record["trials"][1]["by_seed"][101])
+    settings, values = tried(tmp_path / "journal", "a2c")[1]
+    spec = RunSpec(
+        "tiny", ENV, "a2c", 0, 64, str(tiny_bundle_folder), 4, 10, settings=settings, protocol_kwargs={"seeds": [101]}
+    )
+    with run.one_thread():
+        assert learn_and_score_on_train(spec, run.no_progress).extra == pytest.approx({"101": values["101"]})
 
 
-def test_the_eval_user_stays_unseen(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_eval_user_stays_unseen(tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, make_vec, seeds = [], gymnasium.make_vec, []
-    evaluate = tune_trial.evaluate
+    evaluate = trials.evaluate
 
     def spy(*args: Any, **kwargs: Any) -> Any:
         asked.append(kwargs["simulator"])
@@ -278,33 +255,28 @@ def test_the_eval_user_stays_unseen(spec: RunSpec, monkeypatch: pytest.MonkeyPat
         return evaluate(agent, envs, n, seed)
 
     monkeypatch.setattr(gymnasium, "make_vec", spy)
-    monkeypatch.setattr(tune_trial, "evaluate", evaluated)
-    score(spec)
-    assert asked == ["train", "train"]
-    assert seeds == [tune_seed(spec)]
-    assert tune_seed(replace(spec, seed=0)) > eval_seed(replace(spec, seed=40_000)) > EVAL_SEEDS
-
-
-def test_a_run_that_fails_says_why(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    end = try_score(replace(spec, settings={"gama": 1}))
-    assert end.value is None
-    assert end.message.startswith("unknown setting of 'a2c' 'gama'")
-    monkeypatch.setattr(tune_trial, "score", lambda spec: float("nan"))
-    assert try_score(spec).message == "its Total Reward is nan"
+    monkeypatch.setattr(trials, "evaluate", evaluated)
+    spec = RunSpec("t", ENV, "a2c", 0, 8, str(tiny_bundle_folder), 4, 10, protocol_kwargs={"seeds": [100, 101]})
+    result = learn_and_score_on_train(spec, run.no_progress)
+    assert set(asked) == {"train"}
+    assert seeds == [tune_seed(replace(spec, seed=seed)) for seed in (100, 101)]
+    assert list(result.extra) == ["100", "101"]
+    assert tune_seed(replace(spec, seed=0)) > replace(spec, seed=40_000).eval_seed > EVAL_SEEDS
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--trials=0"], "got --trials 0, expected a whole number of at least 1"),
-        (["--steps=many"], "got --steps many, expected a whole number"),
-        (["--seeds=a"], "got --seeds 'a', expected whole numbers"),
+        (["--trials=0"], "--trials: got 0, expected a whole number of at least 1"),
+        (["--seeds=a"], "--seeds: got 'a', expected whole numbers"),
         (["--methods=hrsl"], "unknown method 'hrsl'; did you mean hsrl"),
-        (["--methods=random"], "says nothing of 'random', expected one of a2c, hsrl"),
+        (["--methods=random"], "no space for 'random', expected one of a2c, hsrl"),
         (["--env=HSRL-RL4R-v0"], "unknown environment 'HSRL-RL4R-v0'"),
-        (["--reward=sweet"], "unknown reward rule 'sweet'"),
+        (["--env=HSRL-World-v0"], "is learned from and scored by one user, 'true'; tune another environment"),
+        (["--reward=sweet"], "--reward: invalid choice: 'sweet'"),
         (["--bundle=nowhere"], "nowhere"),
-        (["--configs=nowhere"], "nowhere"),
+        (["--search=nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["--settings=nobody"], "unknown settings 'nobody'"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see --help"),
     ],
 )
@@ -318,16 +290,30 @@ def test_a_call_that_cannot_be_run_gets_one_line(
     assert errors.startswith("tune.py: ")
 
 
-def test_refuses_a_folder_that_no_section_can_be_named_after(
-    call: list[str], tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_settings_of_another_bundle_are_not_overwritten(
+    call: list[str], fake: FakePool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copy = shutil.copytree(tiny_bundle_folder, tmp_path / "two words")
-    assert tune.main([*call, f"--bundle={copy}"]) == 2
-    assert "or ENV/NAME/REWARD, the name without blanks and signs" in capsys.readouterr().err
+    before = "bundle: another\nmethods: {a2c: {gamma: 0.8}}\n"
+    (tmp_path / "mine.yaml").write_text(before)
+    assert tune.main(call) == 2
+    assert "tuned on another bundle; name another file with --write" in capsys.readouterr().err
+    assert (tmp_path / "mine.yaml").read_text() == before
+    assert fake.seen == []
 
 
-def test_refuses_an_environment_that_has_one_user(spec: RunSpec) -> None:
-    worlds = [name for name, one in gymnasium.registry.items() if "simulator" in one.kwargs]
-    for name in worlds:
-        with pytest.raises(HsrlError, match="to learn from and to be scored by; tune another environment"):
-            make_agent(replace(spec, env=name, bundle=None))
+def test_optuna_reads_the_trials_behind_the_packaged_settings() -> None:
+    """The best trial of each study is what the packaged settings have."""
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    storage = open_storage(RECORDED)
+    tuned = {
+        name: read_tuned(RECORDED.parents[2] / f"hsrl_agent/evaluation/tuned/{name}.yaml") for name in ("rl4rs", "ml1m")
+    }
+    checked = 0
+    for study_name in optuna.get_all_study_names(storage):
+        study = optuna.load_study(study_name=study_name, storage=storage)
+        where, *_, method = study_name.split()
+        assert len(study.trials) >= 6
+        if where in tuned:
+            assert tuned[where].methods[method] == study.best_trial.user_attrs["settings"]
+            checked += 1
+    assert checked == 24
