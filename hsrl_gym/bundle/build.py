@@ -1,4 +1,4 @@
-"""From a log to a bundle: encode, split, fit the codebook and both users, measure, keep the pools."""
+"""From a log to a bundle: encode, split, fit both user models and the codebook, measure fidelity, keep the pools."""
 
 from __future__ import annotations
 
@@ -42,27 +42,26 @@ def build_bundle(
 ) -> Bundle:
     """Return the bundle of a log.
 
-    The earliest 80% of the rows fit the profile encoder, the codebook's priorities and the `train` user; all rows fit
-    the `eval` user. Fidelity is measured on the latest 20%, which the `train` user has not seen and the `eval` user
-    has.
+    The profile encoder, the codebook and the `train` user are fitted to the earliest 80% of the rows; the `eval` user
+    is fitted to all rows. Fidelity is measured on the latest 20%. The `train` user has not seen these rows, the `eval`
+    user has.
 
     Args:
-        log: what a reader returned.
+        log: as a reader returns it, with raw profiles and features.
         n_levels: L of the codebook.
         vocabulary: V_l of the codebook.
-        seed: of k-means and of both users' weights and batches.
-        device: where the users are fitted.
-        width: d of the users.
-        settings: of the fit.
-        pool_rows: most logged rows kept in each user pool, evenly over time.
-        progress: whether to show a progress bar.
-        codebook: what semantic IDs are made of: "behaviour", how the `train` user answers to an item and to others
-            after it, or "features", as in the paper.
-        ensemble_size: fits that each user is the mean of. A step takes as many times as long; a log of fewer than some
-            20,000 slates needs 3 or more (see `ensemble`).
+        seed: of k-means, and of both user models' weights and batches.
+        device: where the user models are fitted.
+        width: d of the user models.
+        settings: of the fit; None for the defaults.
+        pool_rows: maximum number of logged rows in each user pool, spread evenly over time.
+        progress: whether to show progress.
+        codebook: vectors behind the semantic IDs: "behaviour" (see `items.behaviour`), or "features" as in the paper.
+        ensemble_size: fits per user model, which is their mean. A step costs as many times more. Logs of fewer than
+            about 20,000 slates need 3 or more (see `users.ensemble`).
 
     Raises:
-        HsrlError: if the log cannot be split or has nothing to learn from.
+        HsrlError: for an unknown codebook, or a log that cannot be split or has clicks everywhere or nowhere.
     """
     if codebook not in CODEBOOKS:
         raise unknown_name("codebook", codebook, CODEBOOKS)
@@ -75,7 +74,7 @@ def build_bundle(
     train_rows, test_rows = encoded.split_by_time(TRAIN_FRACTION)
     simulators, fidelity = {}, {}
     for offset, (name, rows) in enumerate({"train": train_rows, "eval": encoded}.items()):
-        seeds = range(seed + offset, seed + offset + 2 * ensemble_size, 2)  # of which no two users share one
+        seeds = range(seed + offset, seed + offset + 2 * ensemble_size, 2)  # no two user models share a seed
         fits = [fit_simulator(rows, width, settings, each, device, progress, f"{name} user").cpu() for each in seeds]
         simulators[name] = as_one(fits)
         fidelity[name] = {

@@ -1,4 +1,4 @@
-"""What is in a zip or tar archive, which may come from anywhere."""
+"""The files in a zip or tar archive, which may come from an untrusted place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def entries(archive: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     """Yield the name of each regular file in a zip or tar archive and a function that opens it.
 
     Raises:
-        HsrlError: if a name points outside the archive. Such an archive was made to do harm, so none of it is used.
+        HsrlError: if a name points outside the archive. Such an archive is malicious; no file of it is used.
     """
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:

@@ -1,7 +1,7 @@
-"""Any data set in RecBole's atomic files: `.inter`, `.item` and, if there is one, `.user`.
+"""Data sets in RecBole's atomic files: `.inter`, `.item` and optionally `.user`.
 
 They are tab-separated text; the header gives each field a name and a kind, for instance `rating:float`. The kinds are
-`token` (one category), `token_seq` (several, spaces between them), `float` and `float_seq` (several numbers).
+`token` (one category), `token_seq` (several, separated by spaces), `float` and `float_seq` (several numbers).
 """
 
 from __future__ import annotations
@@ -49,27 +49,28 @@ class AtomicField:
 
 
 def load_atomic(folder: str | Path, slate_size: int = 10, like_above: float = 3.0) -> InteractionLog:
-    """Read the atomic files in `folder` and cut each user's interactions into slates, as appendix A does for ratings.
+    """Read the atomic files in `folder` and cut each user's interactions into slates (Appendix A).
 
-    - Clicks: `label` itself if there is such a field (0 or 1), else `rating` > `like_above`. A data set with neither
-      holds only what users took. Nothing can be learned from it of what they leave, so it is refused.
-    - Time: `timestamp`; only its order counts, and if it has fractions its rank takes its place. Without that field the
-      order of the file counts as the order in time, with a warning.
-    - Profiles: a code for each `token` (1 to 64 for the most frequent values, 0 for any other or none), then each
-      `float`, each value of a `token_seq` as 0 or 1, and each number of a `float_seq`. Without a `.user` file, a 0.
-    - Item features: the 64 most frequent values of each `token` and `token_seq` as 0 or 1, each `float` with mean 0 and
-      deviation 1, each number of a `float_seq` as it is. An empty `float` gets the mean. The field that names the item
-      (`title` or `name` in its name) becomes its label and is no feature.
-    - Slates, their history, their time and which items are left out: `slates_from_ratings`.
+    - Clicks: the field `label` (0 or 1) if there is one, else `rating` > `like_above`. A data set with neither has no
+      negative examples and is refused.
+    - Time: `timestamp`. Only the order counts; times with fractions are replaced by their ranks. Without the field, the
+      order of the file is used, with a warning.
+    - Profiles: first a code for each `token` (1 to 64 for the most frequent values, 0 for others and for none); then
+      each `float`, each value of a `token_seq` as 0 or 1, and each number of a `float_seq`. Without a `.user` file: a
+      single 0.
+    - Item features: the 64 most frequent values of each `token` and `token_seq` as 0 or 1, each `float` standardized,
+      each number of a `float_seq` unchanged. An empty `float` becomes the mean. The field with `title` or `name` in its
+      name becomes the item's label and is no feature.
+    - For slates, history, time and left-out items, see `slates_from_ratings`.
 
     Args:
-        folder: with one `.inter`, one `.item` and at most one `.user` file.
-        slate_size: items in a slate, K.
-        like_above: the rating above which an interaction counts as a click.
+        folder: contains one `.inter`, one `.item` and at most one `.user` file.
+        slate_size: K, items per slate.
+        like_above: ratings above it are clicks.
 
     Raises:
-        HsrlError: for missing files or fields, a cell that cannot be used (with file and line), or clicks that nothing
-            can be learned from.
+        HsrlError: for missing files or fields, a cell that cannot be used (with file and line), or a log without clicks
+            or without misses.
     """
     path = existing_folder(folder, "RecBole atomic files (.inter, .item, .user)")
     inter, item, user = atomic_files(path)
@@ -134,11 +135,11 @@ def read_atomic(path: Path) -> dict[str, AtomicField]:
 
 
 def interaction_time(interactions: dict[str, AtomicField]) -> NDArray[np.int64]:
-    """Return when each interaction was, (R,) int64: its timestamp, or numbers of the same order."""
+    """Return the time of each interaction, (R,) int64: its timestamp, or numbers in the same order."""
     field = interactions.get("timestamp")
     if field is None:
         column = next(iter(interactions.values())).column
-        logger.warning("%s has no field 'timestamp': the order of the file is taken for the order in time", column.path)
+        logger.warning("%s has no field 'timestamp': the order of the file is used as the order in time", column.path)
         return np.arange(len(column.cells))
     seconds: NDArray[np.float64] = field.column.numbers(np.float64)
     if (seconds == np.floor(seconds)).all() and (np.abs(seconds) < 2.0**53).all():
@@ -147,14 +148,14 @@ def interaction_time(interactions: dict[str, AtomicField]) -> NDArray[np.int64]:
 
 
 def codes_by_frequency(cells: Iterable[str], most: int | None = None) -> dict[str, int]:
-    """Return codes 1, 2, ... for the `most` most frequent values in `cells`, equally frequent ones by name."""
+    """Return codes 1, 2, ... for the `most` most frequent values in `cells`; ties are broken by name."""
     counts = Counter(cells)
     counts.pop("", None)
     return {value: place + 1 for place, value in enumerate(sorted(counts, key=lambda v: (-counts[v], v))[:most])}
 
 
 def multi_hot(rows: Sequence[Sequence[str]], values: Sequence[str]) -> NDArray[np.float32]:
-    """Return which of `values` each row holds, (rows, values) of 0 and 1."""
+    """Return (rows, values) float32: 1 where a row holds the value, 0 elsewhere."""
     table = np.zeros((len(rows), len(values)), dtype=np.float32)
     column = {value: place for place, value in enumerate(values)}
     for row, held in enumerate(rows):
@@ -173,7 +174,7 @@ def _field(fields: dict[str, AtomicField], name: str, path: Path) -> AtomicField
 
 
 def _unique(field: AtomicField) -> Sequence[str]:
-    """Return the cells, each of which may stand there once only."""
+    """Return the cells; raise HsrlError if one occurs twice."""
     if len(set(field.cells)) < len(field.cells):
         repeated = next(value for value, count in Counter(field.cells).items() if count > 1)
         row = field.cells.index(repeated, field.cells.index(repeated) + 1)
@@ -201,7 +202,7 @@ def _clicks(interactions: dict[str, AtomicField], like_above: float, path: Path)
 
 
 def _numbers(field: AtomicField) -> NDArray[np.float32]:
-    """Return a `float` field as (rows, 1), empty cells as the mean of the others."""
+    """Return a `float` field as (rows, 1); empty cells become the mean of the others."""
     full = [cell != "" for cell in field.cells]
     filled = replace(field.column, cells=[cell or "0" for cell in field.cells])
     values: NDArray[np.float64] = filled.numbers(np.float64)

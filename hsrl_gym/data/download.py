@@ -1,4 +1,4 @@
-"""Downloads that go on where they broke off."""
+"""Downloads that resume after an interruption."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from hsrl_gym.progress import progress_bar
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
-_CHUNK = 1 << 16  # bytes; when a connection breaks, at most this much of what came is lost
+_CHUNK = 1 << 16  # bytes; at most this much is lost when a connection breaks
 
 
 class DownloadFailed(Exception):
-    """A download that did not come to its end; the message says why in a few words."""
+    """A download that failed; the message gives the reason in a few words."""
 
 
 class ResumingDownloader:
-    """Downloads for pooch, going on with a partial file where the server allows it.
+    """A downloader for pooch that resumes a partial file where the server allows it.
 
     Args:
-        part: file that keeps what has come so far, also after an interruption.
+        part: file with the bytes received so far; it survives an interruption.
         progress: whether to show a progress bar.
     """
 
@@ -38,19 +38,19 @@ class ResumingDownloader:
         """
         try:
             self._download(url)
-        except OSError as error:  # of requests too: all its errors are such
+        except OSError as error:  # all errors of requests are OSErrors
             raise DownloadFailed(f"{error.strerror or type(error).__name__}{self._kept()}") from error
         os.replace(self.part, output_file)
 
     def _kept(self) -> str:
-        return f"; {self._size()} bytes are kept, and the same command goes on from there" if self._size() else ""
+        return f"; {self._size()} bytes are kept, and the same command resumes there" if self._size() else ""
 
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _download(self, url: str) -> None:
         start = self._size()
-        # Compressed transfer would make the ranges and lengths those of something else than the file.
+        # With compression, ranges and lengths would not be those of the file.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable and start:
@@ -65,7 +65,7 @@ class ResumingDownloader:
             self._save(response, start if resumed else 0)
 
     def _save(self, response: requests.Response, start: int) -> None:
-        """Write the body behind the first `start` bytes of the partial file."""
+        """Append the body to the first `start` bytes of the partial file."""
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         with (

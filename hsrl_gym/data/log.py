@@ -32,7 +32,7 @@ class LoggedSlates(Generic[Column]):
         history: (M, H) int32 (int64 as tensors), item ids clicked before, latest last, right-aligned, 0 for padding.
         slate: (M, K) int32 (int64 as tensors), item ids 1..N, in slate order.
         clicks: (M, K) uint8 (float32 as tensors), 0 or 1.
-        row: (M,) int64, numbers of these rows in the log they were taken from; None where nobody noted them.
+        row: (M,) int64, numbers of these rows in the log they were taken from; None if unknown.
     """
 
     profile: Column

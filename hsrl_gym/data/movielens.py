@@ -1,4 +1,4 @@
-"""MovieLens as logged slates (appendix A of the paper): 1M, 100K, latest, and 100K in RecBole's atomic form."""
+"""MovieLens as logged slates (Appendix A of the paper): 1M, 100K, latest, and 100K in RecBole's atomic form."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ _NO_GENRE = "(no genres listed)"
 
 @dataclass(frozen=True)
 class _Tables:
-    """What every version of MovieLens comes down to.
+    """The tables that every version of MovieLens has.
 
     Attributes:
         name: "ml-1m", "ml-100k" or "ml-latest".
         ratings: the columns user_id, item_id, rating and timestamp.
         movie: ids of the N movies.
         titles: N titles, mostly with the year at the end.
-        years: N texts that hold the year, or anything else where it is not known.
+        years: N texts with the year at the end, or without one if it is unknown.
         genres: N lists of genre names.
         user: the ids of the U users; None if the version has no file of users.
         gender: U texts.
@@ -77,26 +77,26 @@ class _Tables:
 
 
 def load_movielens(folder: str | Path, slate_size: int = 10) -> InteractionLog:
-    """Read the MovieLens data in `folder`, whichever version its files are.
+    """Read the MovieLens data in `folder`; its files tell the version.
 
-    1M has `ratings.dat`, `movies.dat` and `users.dat`; 100K `u.data`, `u.item` and `u.user`, or the atomic files
-    `ml-100k.inter`, `.item` and `.user` of RecBole; latest `ratings.csv` and `movies.csv`.
+    1M has `ratings.dat`, `movies.dat` and `users.dat`. 100K has `u.data`, `u.item` and `u.user`, or RecBole's atomic
+    files `ml-100k.inter`, `.item` and `.user`. Latest has `ratings.csv` and `movies.csv`.
 
-    - Click: a rating above 3. Slates, their history and their time: `slates_from_ratings`. (The reference code has
-      slates of 9 and not 10.)
-    - Profile: codes of gender and occupation (1 for the most frequent one, 2 for the next, ...), then the age in years;
-      1M has the lower end of an age bracket. `n_categorical` is 2. The zip code is left out: nearly every user has
-      their own. Latest has no file of users, and what could be counted (ratings, genres) would tell of the user's
-      future, so every profile is one 0.
+    - A rating above 3 is a click. For slates, history and time, see `slates_from_ratings`. (The reference code uses
+      slates of 9, the paper 10.)
+    - Profile: codes of gender and occupation (1 for the most frequent value, 2 for the next, ...), then the age in
+      years; in 1M it is the lower end of an age bracket. `n_categorical` is 2. The zip code is left out, as nearly
+      every user has a different one. Latest has no file of users, and counts of ratings would reveal the user's future; every
+      profile is a single 0.
     - Item features: each genre as 0 or 1 (18 in 1M, 19 in 100K), (year - 1980) / 20, and 1 where the year is missing.
-      Nothing of them comes from ratings.
+      No feature comes from ratings.
 
     Args:
-        folder: with the files of one version.
-        slate_size: items in a slate, K.
+        folder: contains the files of one version.
+        slate_size: K, items per slate.
 
     Raises:
-        HsrlError: for missing files, or a line that cannot be used (the message names it).
+        HsrlError: for missing files, or a line that cannot be used (with file and line).
     """
     path = existing_folder(folder, "the files of one MovieLens version")
     tables = _reader(path)(path)

@@ -1,7 +1,7 @@
-"""From text tables of ratings to logged slates: what `movielens.py` and `atomic.py` share.
+"""From text tables of ratings to logged slates.
 
-The first half reads delimited text and can name the line of every wrong cell (`rl4rs.py` uses it too); the second half
-cuts each user's ratings into slates (appendix A of the paper).
+The first half reads delimited text and names the line of every wrong cell. The second half cuts each user's ratings
+into slates (Appendix A of the paper).
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def existing_folder(folder: str | Path, expected: str) -> Path:
 
 
 def file_names(folder: Path) -> str:
-    """Return the names of the files in `folder` for a message, the first few of them."""
+    """Return the names of the first few files in `folder`, for a message."""
     names = sorted(path.name for path in folder.iterdir())
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "no files"
 
 
 @dataclass(frozen=True)
 class TextColumn:
-    """One column of a text file as it stands there; row 0 is on line `first_line` of `path`."""
+    """One column of a text file; row 0 is on line `first_line` of `path`."""
 
     path: Path
     name: str
@@ -58,7 +58,7 @@ class TextColumn:
     cells: Sequence[str]
 
     def error(self, row: int, expected: str, advice: str) -> HsrlError:
-        """Return the error for the cell in `row`: file, line, what was got and expected, and what to do."""
+        """Return the error for the cell in `row`, with file, line, the cell, `expected` and `advice`."""
         line, got = self.first_line + row, shown(self.cells[row])
         return HsrlError(f"{self.path}, line {line}: got {self.name} {got}, expected {expected}; {advice}.")
 
@@ -66,27 +66,27 @@ class TextColumn:
         """Return the cells as (rows,) finite numbers of `dtype`.
 
         Raises:
-            HsrlError: for the first cell that is no such number.
+            HsrlError: for the first cell that is not such a number.
         """
         values = _parsed(self.cells, dtype)
         return self._refuse(dtype, None) if values is None else values
 
     def lists(self, dtype: type[np.generic], separator: str = ",") -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return the numbers of all cells, one list each, end to end, and the (rows,) lengths of the lists.
+        """Return the numbers of all cells, concatenated, and the number of them in each cell, (rows,).
 
         Raises:
-            HsrlError: for the first cell that is no list of such numbers.
+            HsrlError: for the first cell that is not a list of such numbers.
         """
         lengths = np.fromiter((cell.count(separator) + 1 for cell in self.cells), np.int64, len(self.cells))
-        # One conversion of all numbers at once: much faster than one for each cell.
+        # One conversion of all numbers is much faster than one per cell.
         values = _parsed(separator.join(self.cells).split(separator) if self.cells else [], dtype)
         return (self._refuse(dtype, separator) if values is None else values), lengths
 
     def table(self, width: int, dtype: type[np.generic], advice: str, separator: str = ",") -> NDArray[Any]:
-        """Return the lists as one (rows, `width`) table; `advice` says what to do about a list of another length.
+        """Return the lists as a table (rows, `width`); `advice` is for a list of another length.
 
         Raises:
-            HsrlError: for the first list of another length, or the first cell that is no list of such numbers.
+            HsrlError: for the first list of another length, or the first cell that is not a list of such numbers.
         """
         for row, cell in enumerate(self.cells):
             if cell.count(separator) + 1 != width:
@@ -103,7 +103,7 @@ class TextColumn:
 
 
 def _parsed(cells: Sequence[str], dtype: type[np.generic]) -> NDArray[Any] | None:
-    """Return the cells as an array of `dtype`, or None if one of them is no finite number of that kind."""
+    """Return the cells as an array of `dtype`, or None if one is not a finite number of that kind."""
     try:
         with np.errstate(over="ignore"):
             values = np.array(cells, dtype=dtype)
@@ -119,10 +119,10 @@ def read_columns(
 
     Args:
         path: the file.
-        separator: what stands between two fields.
+        separator: string between two fields.
         names: names of the columns; None if the first line holds them.
-        encoding: of the text; bytes that do not fit it are replaced, which no number survives unseen.
-        quoted: whether a field may stand in double quotes and hold the separator.
+        encoding: of the text; invalid bytes are replaced, so a number that holds one is refused later.
+        quoted: whether double quotes may enclose a field that holds the separator.
 
     Raises:
         HsrlError: if the file is missing or empty, or a line has another number of fields than it should.
@@ -131,7 +131,7 @@ def read_columns(
         raise HsrlError(
             f"{path}: got no such file; expected it beside {file_names(path.parent)}; fetch the data again."
         )
-    # Not splitlines(): it also splits at characters that latin-1 titles may hold.
+    # Not splitlines(): it also splits at characters that occur in latin-1 titles.
     lines = path.read_bytes().decode(encoding, errors="replace").replace("\r\n", "\n").rstrip("\n").split("\n")
     rows = list(csv.reader(lines, delimiter=separator)) if quoted else [line.split(separator) for line in lines]
     header = list(names) if names is not None else rows.pop(0)
@@ -150,7 +150,7 @@ def read_columns(
 
 
 def positions(column: TextColumn, known: Sequence[str], known_path: Path) -> NDArray[np.int64]:
-    """Return where each cell of `column` stands in `known`, (rows,).
+    """Return the position of each cell of `column` in `known`, (rows,).
 
     Raises:
         HsrlError: for the first cell that is not in `known`, which was read from `known_path`.
@@ -166,7 +166,7 @@ def positions(column: TextColumn, known: Sequence[str], known_path: Path) -> NDA
 def windows(
     values: NDArray[Any], start: NDArray[np.int64], end: NDArray[np.int64], length: int = HISTORY_LENGTH
 ) -> NDArray[np.int32]:
-    """Return the last `length` of each `values[start:end]`, right-aligned with 0 before them, (rows, length)."""
+    """Return the last `length` values of each `values[start:end]`, right-aligned, 0-padded: (rows, length)."""
     if len(values) == 0:
         return np.zeros((len(end), length), dtype=np.int32)
     index = end[:, None] + np.arange(-length, 0)
@@ -189,7 +189,7 @@ class Ratings:
         profile: (U, P) float32; the first `n_categorical` columns are category codes.
         item_features: (N, F) float32, without a row for padding.
         item_labels: N readable names.
-        n_categorical: how many leading profile columns are category codes.
+        n_categorical: number of leading profile columns that are category codes.
     """
 
     name: str
@@ -206,17 +206,17 @@ class Ratings:
 
 
 def slates_from_ratings(ratings: Ratings, slate_size: int) -> InteractionLog:
-    """Return the log of appendix A: each user's ratings in time order, cut into slates of `slate_size`.
+    """Return the log of Appendix A: each user's ratings in time order, cut into slates of `slate_size`.
 
-    - Ratings of one time keep the order of the file. A user's last, incomplete slate is dropped.
-    - The history of a slate is what its user liked before its first rating, the last 50 of it.
-    - The time of a slate is that of its first rating: the moment at which it is shown. So no history holds a like that
-      is later than its row's time, on either side of a split by time. The answers to a slate may come later, as they
-      may for any impression: of MovieLens-100K split at 80%, 76 of the 7,676 early slates are answered past the split.
-    - Items that nobody rated are left out: nothing could be learned about them. Ids count the others from 1, in order.
+    - Ratings with equal times keep the order of the file. A user's last, incomplete slate is dropped.
+    - The history of a slate is the last 50 items that the user liked before its first rating.
+    - The time of a slate is the time of its first rating, when it is shown. So a history never holds a like that is
+      later than its row, on either side of a split by time. Responses to a slate may come later: with MovieLens-100K split at
+      80%, 76 of the 7,676 early slates have ratings after the split.
+    - Items without a rating are left out. The ids of the others count from 1, in their order.
 
     Raises:
-        HsrlError: if there are only likes or none, or no user has rated enough for one slate.
+        HsrlError: if every rating is a like or none is, or if no user has enough ratings for one slate.
     """
     _check(ratings, slate_size)
     rated = np.unique(ratings.item)
@@ -235,7 +235,7 @@ def slates_from_ratings(ratings: Ratings, slate_size: int) -> InteractionLog:
         )
     n_dropped, n_unrated = int((~kept).sum()), len(ratings.item_features) - len(rated)
     logger.info(
-        "%s: %d slates of %d; left out %d of %d ratings (last, incomplete slates) and %d items nobody rated",
+        "%s: %d slates of %d; left out %d of %d ratings (last, incomplete slates) and %d items without a rating",
         *(ratings.source, len(first), slate_size, n_dropped, len(user), n_unrated),
     )
     liked_before: NDArray[np.int64] = np.cumsum(click) - click
@@ -265,12 +265,12 @@ def _check(ratings: Ratings, slate_size: int) -> None:
         got = "a like" if ratings.click.all() else "no like"
         raise HsrlError(
             f"{ratings.source}: every one of the {len(ratings.click)} ratings is {got}, expected both: a user model is "
-            "learned from what was taken and what was not; change what counts as a like, or add what was shown and "
-            "not taken."
+            "learned from clicks and misses; change what counts as a like, or add items that were shown and not "
+            "liked."
         )
 
 
 def integer_ids(names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the names as whole numbers where all of them are, else 1, 2, ... in their order, (len(names),)."""
+    """Return the names as integers if all of them are, else 1, 2, ... in their order: (len(names),) int64."""
     values = _parsed(names, np.int64)
     return np.arange(1, len(names) + 1) if values is None else values

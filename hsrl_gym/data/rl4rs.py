@@ -4,20 +4,20 @@ All of them are text with "@" between the fields and a header:
 
     timestamp@session_id@sequence_id@exposed_items@user_feedback@user_seqfeature@user_protrait@item_feature@behavior_policy_id
 
-What is known of the raw files `rl4rs_dataset_{a,b}_{sl,rl}.csv`, and how surely:
+Evidence for the format of the raw files `rl4rs_dataset_{a,b}_{sl,rl}.csv`:
 
 - Header and fields: certain. The authors' tutorial prints the head of `rl4rs_dataset_a_sl.csv`, and their scripts take
   exactly these nine fields. The printed lines end in CR LF; both endings are read. Lists have "," between numbers, item
   features ";" between items; a `user_seqfeature` may be longer than 50, and its last 50 are kept.
 - One row is one slate of nine, in all four files: certain for a; for b it follows from the authors'
-  `data_preprocess.py`, which takes up to four consecutive rows of nine as one session. It is that script that joins the
-  slates of a session into one row (its `b3` files, which are not read here); in the release they are apart.
-- `sl` was logged before and `rl` after a policy learned by reinforcement was deployed (the authors' README). Whether
-  their session ids overlap is not known: where they do, those of `rl` are counted on from those of `sl`.
-- `rl4rs_b_train.csv` and `rl4rs_b_test.csv` are what HAC and its followers read: the same columns and, in the rows
-  that we have seen, one slate a row too, nothing joined. The script that made them was not found.
+  `data_preprocess.py`, which takes up to four consecutive rows of nine as one session. That script joins the slates of
+  a session into one row (its `b3` files, which are not read here); the release has one slate per row.
+- `sl` was logged before and `rl` after a reinforcement-learning policy was deployed (the authors' README). It is
+  unknown whether their session ids overlap; if they do, the ids of `rl` are shifted behind those of `sl`.
+- HAC and later work read `rl4rs_b_train.csv` and `rl4rs_b_test.csv`: the same columns and, in the rows that we have
+  seen, also one slate per row. The script that made them was not found.
 - In those real rows `user_seqfeature` stays the same within a session: clicks on a session's first slate are not yet in
-  the history of its second. It is read as it stands.
+  the history of its second. It is read unchanged.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ N_CATEGORICAL = 10
 ITEM_VECTOR_SIZE = 40
 ITEM_COLUMNS = ("item_id", "item_vec", "price", "location", "special_item")
 
-# The first pair of which a file is there is read. Dataset b is the one of the paper and of its predecessors.
+# The first pair with an existing file is read. The paper and its predecessors use dataset b.
 _PREPROCESSED = (("train.csv", "test.csv"), *((f"rl4rs_{x}_train.csv", f"rl4rs_{x}_test.csv") for x in "ba"))
 _RAW = tuple((f"rl4rs_dataset_{x}_sl.csv", f"rl4rs_dataset_{x}_rl.csv") for x in "ba")
 _COLUMNS = ("timestamp", "session_id", "exposed_items", "user_feedback", "user_seqfeature", "user_protrait")
-_ROWS_AT_ONCE = 20_000  # a raw file has 2.7 GB, most of it item features that are skipped
+_ROWS_AT_ONCE = 20_000  # a raw file has 2.7 GB, mostly item features, which are skipped
 _Columns = dict[str, NDArray[Any]]
 
 
@@ -88,7 +88,7 @@ def load_rl4rs(folder: str | Path) -> InteractionLog:
 
 
 def _log_files(folder: Path) -> list[Path]:
-    """Return the files of the first pair of which at least one is in `folder`."""
+    """Return the existing files of the first pair with at least one file in `folder`."""
     pairs = [[folder / name for name in pair if (folder / name).is_file()] for pair in (*_PREPROCESSED, *_RAW)]
     found = [pair for pair in pairs if pair]
     if not found:
@@ -123,7 +123,7 @@ def _read_items(path: Path) -> NDArray[np.float32]:
 
 
 def _read_log(path: Path, n_items: int, slate_size: int) -> _Columns:
-    """Return the rows of one log file; `slate_size` is what the file before it had, 0 if it is the first."""
+    """Return the rows of one log file; `slate_size` is that of the previous file, 0 for the first."""
     blocks: list[_Columns] = []
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         header = _header(path, file.readline())
@@ -146,7 +146,7 @@ def _read_log(path: Path, n_items: int, slate_size: int) -> _Columns:
 
 
 def _header(path: Path, line: str) -> list[str]:
-    """Return the names of the columns, with the spelling of the real files."""
+    """Return the names of the columns; `user_portrait` becomes `user_protrait`, the spelling of the real files."""
     if not line.strip():
         raise HsrlError(f"{path}: got an empty file, expected a header and logged slates; fetch or write it again.")
     names = ["user_protrait" if name == "user_portrait" else name for name in line.strip("\ufeff\r\n").split("@")]
@@ -160,7 +160,7 @@ def _header(path: Path, line: str) -> list[str]:
 
 
 def _split(path: Path, header: list[str], first_line: int, rows: list[str]) -> dict[str, TextColumn]:
-    """Return the needed columns of some rows as text."""
+    """Return the needed columns of a block of rows as text."""
     fields = [row.rstrip("\r\n").split("@") for row in rows]
     for row, cells in enumerate(fields):
         if len(cells) != len(header):
@@ -173,7 +173,7 @@ def _split(path: Path, header: list[str], first_line: int, rows: list[str]) -> d
 
 
 def _convert(columns: dict[str, TextColumn], n_items: int, slate_size: int) -> _Columns:
-    """Return some rows as arrays."""
+    """Return a block of rows as arrays."""
     slates, feedback = columns["exposed_items"], columns["user_feedback"]
     slate = slates.table(slate_size, np.int64, "every slate needs as many items as the first: remove the row")
     clicks = feedback.table(slate_size, np.int64, "one for each item of the slate: mend or remove the row")
@@ -203,7 +203,7 @@ def _refuse(column: TextColumn, wrong: NDArray[np.bool_], expected: str, advice:
 
 
 def _history(column: TextColumn, n_items: int) -> NDArray[np.int32]:
-    """Return the items clicked before, (rows, 50), right-aligned; the files write "0" or "" where there are none."""
+    """Return earlier clicks, (rows, 50), right-aligned; the files have "0" or "" for an empty history."""
     filled = TextColumn(column.path, column.name, column.first_line, [cell or "0" for cell in column.cells])
     ids, lengths = filled.lists(np.int64)
     row = np.repeat(np.arange(len(lengths)), lengths)
@@ -216,6 +216,6 @@ def _history(column: TextColumn, n_items: int) -> NDArray[np.int32]:
 
 
 def _separate_sessions(first: _Columns, second: _Columns) -> None:
-    """Count the session ids of `second` on from those of `first` if the two overlap."""
+    """Shift the session ids of `second` behind those of `first` if the two overlap."""
     if len(np.intersect1d(first["user"], second["user"])):
         second["user"] = second["user"] + first["user"].max() + 1 - second["user"].min()

@@ -1,4 +1,4 @@
-"""The public data sets: where each comes from, what is in it, and on what terms."""
+"""The public data sets: source, files and licence of each."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ class Wheel:
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where a data set comes from and on what terms.
+    """Source, files and licence of a data set.
 
     Attributes:
         title: name in words.
         url: of the archive, a zip or a tar.gz file.
         archive: name under which the archive lies in the cache folder.
-        known_hash: "md5:..." or "sha256:..." of the archive; None if none was published: then the sha256 of the first
-            copy is written beside it, and later copies are checked against that.
-        files: sets of file names; one whole set makes a folder complete. Folders in the archive are dropped.
-        licence: terms of use in a sentence or two.
+        known_hash: "md5:..." or "sha256:..." of the archive; None if none was published. Then the sha256 of the first
+            copy is written beside it, and later copies are checked against it.
+        files: alternative sets of file names; a folder with all files of one set is complete. Subfolders of the archive
+            are dropped.
+        licence: terms of use in one or two sentences.
         citation: the paper to cite.
         wheel: a second source, None if there is none.
     """

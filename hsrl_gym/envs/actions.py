@@ -1,4 +1,4 @@
-"""From an action to a slate of different live items: by semantic IDs, by items, or by a point in item space."""
+"""Action modes: how an action names a slate of distinct live items, by SIDs, by items, or by a point in item space."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.codebook import Codebook
 
 HYPER_WIDTH = 32
-_BYTES_AT_ONCE = {"cpu": 1 << 24}  # to note which items a slate has, and what it might have instead
+_BYTES_AT_ONCE = {"cpu": 1 << 24}  # working memory for the removal of repeats
 _BYTES_ELSEWHERE = 1 << 30
 
 
 class SlateSpace(spaces.MultiDiscrete):
-    """A MultiDiscrete space that knows the catalog behind it, so that a policy class needs nothing but the space.
+    """A MultiDiscrete space that knows its catalog, so that a policy can be built from the space alone.
 
     Attributes:
         codebook: the SIDs and features of the items.
@@ -32,14 +32,14 @@ class SlateSpace(spaces.MultiDiscrete):
         self.slate_size = slate_size
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether actions mean the same: an agent of one codebook must not act in another's space."""
+        """Return whether the same actions have the same meaning: the codebooks must be equal too."""
         if isinstance(other, SlateSpace) and not np.array_equal(self.codebook.codes, other.codebook.codes):
             return False
         return super().__eq__(other)
 
 
 class SlateBox(spaces.Box):
-    """A Box of hyper-actions that knows the catalog behind it; see `SlateSpace`."""
+    """A Box of hyper-actions that knows its catalog; see `SlateSpace`."""
 
     def __init__(self, width: int, codebook: Codebook, slate_size: int) -> None:
         super().__init__(-1.0, 1.0, (width,), dtype=np.float32)
@@ -51,7 +51,10 @@ class ActionMode:
     """How actions name slates.
 
     Attributes:
-        space: of one user's action.
+        space: action space of one user.
+
+    Raises:
+        HsrlError: for a slate larger than the live catalog.
     """
 
     space: spaces.Space[Any]
@@ -65,7 +68,7 @@ class ActionMode:
         self.device = device
 
     def check(self, actions: Any) -> None:
-        """Raise HsrlError unless `actions` (B, n) holds actions of the space."""
+        """Raise HsrlError unless `actions` (B, n) are in the space."""
         values = np.asarray(actions)
         width = self.space.shape[0] if self.space.shape else 0
         if values.ndim != 2 or values.shape[1] != width or values.dtype.kind not in "iuf":
@@ -76,16 +79,16 @@ class ActionMode:
         raise NotImplementedError  # abstract
 
     def decode(self, actions: Tensor) -> Tensor:
-        """Return slates (B, K) of different item ids for actions (B, n)."""
+        """Return slates (B, K) int64 of distinct item ids for actions (B, n)."""
         raise NotImplementedError  # abstract
 
     def masks(self) -> NDArray[np.bool_]:
-        """Return the flat mask of choices that lead to a live item, (sum(nvec),), as sb3-contrib takes it."""
-        raise HsrlError("this action mode has no choices to mask; expected `sid` or `item`.")
+        """Return the flat mask (sum(nvec),) bool of choices that lead to a live item, in sb3-contrib's form."""
+        raise HsrlError("got action masks of a continuous action mode, expected `sid` or `item`.")
 
 
 class _Discrete(ActionMode):
-    """Actions that point at leaves of the trie; repeated items give way to their neighbours."""
+    """Actions that name leaves of the trie; a repeated item is replaced by its nearest neighbour."""
 
     space: SlateSpace
 
@@ -115,7 +118,7 @@ class SidSlate(_Discrete):
     def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
         super().__init__(codebook, slate_size, device)
         self.space = SlateSpace(np.tile(codebook.vocabulary, slate_size).astype(np.int64), codebook, slate_size)
-        # Flat tables: a node is the place where its row of children begins in the next table.
+        # Flat tables: a node is the offset of its row of children in the next table.
         widths = [*codebook.vocabulary[1:], 1]
         self._children = [
             torch.as_tensor(table, device=device).long() * width
@@ -131,7 +134,7 @@ class SidSlate(_Discrete):
         return without_repeats(self._leaf_items, node, self.n_items)
 
     def masks(self) -> NDArray[np.bool_]:
-        """A token is open where some live item has it at its level; what the prefix excludes, the walk resolves."""
+        """Allow a token if some live item has it at that level; the walk resolves what the prefix excludes."""
         return np.tile(np.concatenate([live.any(0) for live in self._trie.is_live]), self.slate_size)
 
 
@@ -144,14 +147,14 @@ class ItemSlate(_Discrete):
         self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
 
     def decode(self, actions: Tensor) -> Tensor:
-        """Show the items; one shown before in the slate gives way to a neighbour by SID, a retired one to any live."""
+        """Show the items; a neighbour by SID replaces a repeated item, some live item an inactive one."""
         items = actions.long() + 1
         leaf = self._leaf_of_item.take(items)
         items = torch.where(leaf >= 0, items, self._leaf_items[0, 0])
         return without_repeats(self._leaf_items, leaf.clamp(min=0), self.n_items, items)
 
     def masks(self) -> NDArray[np.bool_]:
-        """An item is open where it is live."""
+        """Allow live items."""
         return np.tile(self._trie.leaf_of_item[1:] >= 0, self.slate_size)
 
 
@@ -169,7 +172,7 @@ class HyperAction(ActionMode):
 
     def _check_values(self, actions: NDArray[Any]) -> None:
         if not (np.abs(actions) <= 1.0).all():  # a NaN fails this as well
-            raise HsrlError("got a hyper-action with a value outside [-1, 1], or not a number; clip it to the space.")
+            raise HsrlError("got a hyper-action with a value outside [-1, 1] or not a number; clip it to the space.")
 
     def decode(self, actions: Tensor) -> Tensor:
         """Return the top K by inner product, the best first."""
@@ -185,7 +188,7 @@ ACTION_MODES: dict[str, type[SidSlate] | type[ItemSlate] | type[HyperAction]] = 
 
 
 def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.float32]:
-    """Return (N + 1, d) unit vectors of the items: what the codebook quantizes, on the main axes of the live ones."""
+    """Return unit vectors (N + 1, d) of the items: the codebook's vectors on the live items' principal axes."""
     live = codebook.vectors[codebook.live_items]
     width = min(width, *live.shape)
     axes = np.linalg.svd(live - live.mean(0), full_matrices=False)[2][:width]
@@ -195,36 +198,36 @@ def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.flo
 
 
 def without_repeats(options: Tensor, leaf: Tensor, n_items: int, first: Tensor | None = None) -> Tensor:
-    """Return slates (B, K) in which no item stands twice.
+    """Return slates (B, K) without repeated items.
 
-    Slot by slot takes its first choice that no earlier slot has: the j-th use of one leaf takes the j-th item of its
-    bucket, then the nearest sibling's.
+    Each slot in turn takes its first option that no earlier slot has. So the j-th use of a leaf takes the j-th item of
+    its bucket, and then the items of the nearest sibling.
 
     Args:
-        options: (n_leaves, W) item ids in falling preference, W >= K or all live items.
+        options: (n_leaves, W) item ids in order of preference, W >= K or all live items.
         leaf: (B, K) rows of `options`.
         n_items: N, the largest id.
-        first: (B, K) what a slot prefers to all of them; None for the first option.
+        first: (B, K) item ids that the slots prefer to all options; None for the first option.
     """
     slate = options[:, 0].take(leaf) if first is None else first
     in_order = slate.sort(1).values
     repeats = (in_order[:, 1:] == in_order[:, :-1]).any(1)
-    # Few have repeats; on another device than the CPU to ask for their number would cost more than to do them all.
+    # Few slates have repeats. On a GPU, counting them forces a synchronization that costs more than doing all.
     rows = repeats.nonzero().squeeze(1) if slate.device.type == "cpu" else torch.arange(len(slate), device=slate.device)
     if not len(rows):
         return slate
     slate = slate.clone()
-    n_bytes = max(n_items, leaf.shape[1] * (options.shape[1] + 1) * 8)  # of a row
+    n_bytes = max(n_items, leaf.shape[1] * (options.shape[1] + 1) * 8)  # per row
     n_at_once = min(max(_BYTES_AT_ONCE.get(slate.device.type, _BYTES_ELSEWHERE) // n_bytes, 1), len(rows))
     marks = torch.zeros(n_at_once, n_items + 1, dtype=torch.uint8, device=slate.device)
     for part in rows.split(n_at_once):
         chosen, choices, taken = slate[part], options[leaf[part]], marks[: len(part)]  # (R, K), (R, K, W), (R, N + 1)
         if first is not None:
             choices = torch.cat([chosen.unsqueeze(2), choices], dim=2)
-        for slot, wishes in enumerate(choices.unbind(1)):
-            item = wishes.gather(1, taken.gather(1, wishes).argmin(1, keepdim=True))  # the first that is not taken
+        for slot, wanted in enumerate(choices.unbind(1)):
+            item = wanted.gather(1, taken.gather(1, wanted).argmin(1, keepdim=True))  # the first one not taken
             taken.scatter_(1, item, 1)
             chosen[:, slot] = item.squeeze(1)
         slate[part] = chosen
-        taken.scatter_(1, chosen, 0)  # only these were set
+        taken.scatter_(1, chosen, 0)  # reset only what was set
     return slate

@@ -16,20 +16,23 @@ from hsrl_gym.errors import HsrlError, unknown_name
 from hsrl_gym.users.responses import Respond
 
 LEAVES_BELOW = 1.0  # a user whose patience is below this leaves
-_ARRIVAL = -1  # the "step" whose noise chooses the user
+_ARRIVAL = -1  # the step number whose noise chooses the user
 
 
 @dataclass(frozen=True)
 class SessionParams:
-    """The rules of a session; they never change while it runs.
+    """The rules of a session, constant while it runs.
 
     Attributes:
         slate_size: K.
         reward: name of a rule in `rules.REWARDS`.
         patience: name of a rule in `rules.PATIENCE`.
         max_steps: horizon; reaching it is truncation.
-        initial_patience: what a user arrives with.
-        miss_cost: c, what an item without a click costs (0.1; the paper's bound of -0.2 is c = 0.2).
+        initial_patience: patience on arrival.
+        miss_cost: c, cost of an item without a click (0.1; the paper's bound of -0.2 means c = 0.2).
+
+    Raises:
+        HsrlError: for an unknown rule, or a size below 1.
     """
 
     slate_size: int
@@ -53,7 +56,7 @@ class SessionParams:
 
 @dataclass(frozen=True)
 class SessionState:
-    """Where B sessions stand.
+    """State of B sessions.
 
     Attributes:
         user: (B,) int64, row of the user pool.
@@ -61,9 +64,9 @@ class SessionState:
         patience: (B,) float32.
         streak: (B,) int64, unrewarded steps in a row (kept by the patience rule `streak`).
         step: (B,) int64, slates shown so far.
-        seed: (B,) int64, of each environment.
-        episode: (B,) int64, sessions finished so far by each environment.
-        stream: (B,) int64, what seed and episode make of the noise; steps and slots do the rest.
+        seed: (B,) int64, seed of each environment.
+        episode: (B,) int64, sessions that each environment has finished.
+        stream: (B,) int64, hash of seed and episode; with step and slot it determines the noise.
     """
 
     user: Tensor
@@ -76,7 +79,7 @@ class SessionState:
     stream: Tensor
 
     def where(self, chosen: Tensor, other: SessionState) -> SessionState:
-        """Return a state that is this one where `chosen` (B,) holds and `other` elsewhere."""
+        """Return this state in the rows where `chosen` (B,) is true, and `other` in the rest."""
         return SessionState(
             **{
                 field.name: torch.where(
@@ -91,7 +94,7 @@ class SessionState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one step brought: clicks (B, K) in {0, 1}, reward (B,), terminated (B,) and truncated (B,) bool."""
+    """Result of one step: clicks (B, K) in {0, 1}, reward (B,) float32, terminated (B,) and truncated (B,) bool."""
 
     clicks: Tensor
     reward: Tensor
@@ -100,12 +103,16 @@ class Outcome:
 
 
 class SlateCore:
-    """Sessions of users who are drawn from a pool and answer as a click model says (3.1)."""
+    """Sessions of users drawn from a pool, who click according to a click model (3.1)."""
 
     def __init__(self, respond: Respond, profiles: Tensor, histories: Tensor, params: SessionParams) -> None:
-        """Take how the pool responds, its profiles (M, P) float32 and first histories (M, H), all on one device."""
+        """Take the pool's responses, profiles (M, P) float32 and initial histories (M, H), all on one device.
+
+        Raises:
+            HsrlError: for a history with padding behind an item.
+        """
         if bool(((histories[:, :-1] > 0) & (histories[:, 1:] == 0)).any()):
-            raise HsrlError("got a history with padding behind an item, expected padding on the left alone.")
+            raise HsrlError("got a history with padding behind an item, expected padding on the left only.")
         self.respond = respond
         self.profiles = profiles
         self.histories = histories.long()
@@ -113,7 +120,7 @@ class SlateCore:
         self._slots = torch.arange(1, params.slate_size + 1, device=profiles.device)
 
     def initial(self, seed: Tensor, episode: Tensor) -> SessionState:
-        """Return users at arrival, drawn from the pool by (seed, episode) alone."""
+        """Return arriving users; each is drawn from the pool by (seed, episode) alone."""
         stream = _mix(_mix(seed) + episode)
         arrival = torch.full_like(seed, _ARRIVAL)
         user = (_noise(stream, arrival, self._slots[:1])[:, 0] >> 1 & _bits(62)) % len(self.profiles)
@@ -130,7 +137,7 @@ class SlateCore:
 
     @torch.no_grad()
     def transition(self, state: SessionState, slate: Tensor) -> tuple[SessionState, Outcome]:
-        """Show slates (B, K) of item ids; return the state after the clicks, and what happened (eq. 5)."""
+        """Show slates (B, K) of item ids; return the next state and the outcome (eq. 5)."""
         params = self.params
         draw = _uniform(_noise(state.stream, state.step, self._slots))
         clicks = (draw < self.respond(state.user, state.history, slate)).to(torch.float32)
@@ -144,7 +151,7 @@ class SlateCore:
         return after, Outcome(clicks, reward, terminated, truncated)
 
     def replace_finished(self, state: SessionState, finished: Tensor) -> SessionState:
-        """Return the state with the users where `finished` (B,) holds replaced by new arrivals."""
+        """Return the state with new arrivals in the rows where `finished` (B,) is true."""
         return self.initial(state.seed, state.episode + 1).where(finished, state)
 
     def observation(self, state: SessionState) -> dict[str, Tensor]:
@@ -158,16 +165,16 @@ def append_clicked(history: Tensor, slate: Tensor, clicks: Tensor) -> Tensor:
     clicked = clicks.long()
     rank = clicked.cumsum(1)  # 1 for the first clicked item of a slate
     longer = functional.pad(history, (1, slate_size))
-    longer.scatter_(1, (rank + length) * clicked, slate)  # what was not clicked goes to the column in front
+    longer.scatter_(1, (rank + length) * clicked, slate)  # items without a click go to the extra column in front
     kept = torch.arange(1, length + 1, device=history.device) + rank[:, -1:]
     return longer.gather(1, kept)
 
 
 def _noise(stream: Tensor, step: Tensor, slots: Tensor) -> Tensor:
-    """Return (B, n) int64 of random bits that depend on (seed, episode, step, slot) and nothing else.
+    """Return random bits (B, n) int64 that depend on (seed, episode, step, slot) alone.
 
-    A counter-based generator (the finalizer of SplitMix64 over each counter in turn) needs no state, so that an
-    environment draws the same whether it runs alone or in a batch of any size.
+    A counter-based generator (the finalizer of SplitMix64, applied to each counter in turn) has no state. So an
+    environment draws the same numbers alone and in a batch of any size.
     """
     return _mix(_mix(stream + step).unsqueeze(1) + slots * _GOLDEN)
 

@@ -1,4 +1,4 @@
-"""One user at a time: the batch of one in Gymnasium's clothes."""
+"""The single environment: a batch of one session behind Gymnasium's `Env`."""
 
 from __future__ import annotations
 
@@ -20,42 +20,52 @@ from hsrl_gym.errors import HsrlError
 
 
 class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
-    """A user is shown slates until patience runs out.
+    """A user sees slates until patience runs out.
 
     ## Description
-    Each episode is a session of one user of the bundle's pool. A click model learned from logs plays the user: it
-    gives each item of the slate a click probability from the user's profile and the items clicked so far; the clicks
-    are drawn, clicked items join the history, and misses cost patience. With `simulator="true"` the user is the one who
-    wrote the log, for bundles that were made from a `SyntheticWorld`; the users are those of the "eval" pool.
+    Each episode is a session of one user of the bundle's pool. A user model gives each item of the slate a click
+    probability, from the user's profile and the items clicked so far. Clicks are drawn from these probabilities.
+    Clicked items enter the history, and items without a click cost patience.
 
     ## Action Space
     - `action_mode="sid"`: `MultiDiscrete([V_1, .., V_L] * K)`, a semantic ID for each slot. Every action is executable:
-      a token without a live item counts as its nearest live sibling, a repeated item gives way to its neighbour.
-    - `"item"`: `MultiDiscrete([N] * K)`; number a shows item a + 1.
+      a token without a live item counts as its nearest live sibling, and a repeated item is replaced by its neighbour.
+    - `"item"`: `MultiDiscrete([N] * K)`; action a shows item a + 1.
     - `"hyper"`: `Box(-1, 1, (d,))`; shows the K items with the largest inner product.
 
     ## Observation Space
     `Dict(profile=Box((P,), float32), history=Box((H,), int32))`: the encoded profile, and the ids of the clicked items,
-    the latest last, padded with 0 on the left.
+    latest last, padded with 0 on the left.
 
     ## Rewards
     `reward="mean_with_cost"`: mean over the slate of 1 for a click and -`miss_cost` for none. `"sweet_point"`:
     1 - |mean_with_cost - 0.9|.
 
     ## Starting State
-    Profile and history of a logged user, drawn from the seed and the number of the episode.
+    Profile and history of a logged user, chosen by the seed and the number of the episode.
 
     ## Episode End
-    Terminated when patience is below 1: it starts at `initial_patience` and each step takes (1 - r) K + 1 off
-    (`patience="reference"`), or n at the n-th unrewarded step in a row (`"streak"`). Truncated after `max_steps`.
+    Terminated when patience falls below 1. It starts at `initial_patience`; each step costs (1 - r) K + 1
+    (`patience="reference"`), or n at the n-th step in a row with r <= 0 (`"streak"`). Truncated after `max_steps`.
 
     ## Info
-    `slate` (K,) item ids, `clicks` (K,) 0 or 1, `slate_tokens` (K, L) of what was really shown; `patience` left, and
-    `patience_before` the step, which no agent sees when it acts.
+    `slate` (K,) item ids, `clicks` (K,) 0 or 1, `slate_tokens` (K, L) SIDs of the items shown, `patience` after the
+    step, and `patience_before` it, which is not part of the observation.
 
     ## Arguments
-    `bundle` (folder; None for the id's own), `simulator="train"|"eval"|"true"`, `action_mode`, `reward`,
-    `patience`, `slate_size`, `max_steps`, `initial_patience`, `miss_cost`, `device`, `render_mode="ansi"`.
+    - `bundle`: folder of a bundle, or a `Bundle`; None for the default of the id. `HSRL-Bundle-v0` has none.
+    - `simulator`: who plays the users.
+      - `"train"` (default): the user model fitted to the train split, with the users of the train pool.
+      - `"eval"`: the user model fitted to all data, with the users of the eval pool, as for all following values.
+      - `"true"`: the world that wrote the log, for bundles made from a `SyntheticWorld`.
+      - `"package.module:factory"`: your own user model. `factory(bundle)` returns a `ClickModel`, a callable that takes
+        encoded profiles (B, P), histories (B, H) and slates (B, K) and returns click logits (B, K).
+      - a `ClickModel` object. Specs that must be written as JSON need the string form instead.
+    - `action_mode`: `"sid"` (default), `"item"` or `"hyper"`.
+    - `reward`: `"mean_with_cost"` or `"sweet_point"`; `miss_cost=0.1`.
+    - `patience`: `"reference"` (default) or `"streak"`; `initial_patience=20.0`.
+    - `slate_size`: K; None for that of the log. `max_steps=20`.
+    - `device`: of the sessions, `"cpu"` (default) or `"cuda"`. `render_mode`: None or `"ansi"`.
 
     ## Version History
     - v0: first version.
@@ -83,7 +93,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start the next session; with a seed, start that seed's first session."""
+        """Start the next session; with a seed, start the first session of that seed."""
         super().reset(seed=seed)
         if seed is not None or self._state is None:
             first = seed if seed is not None else int(self.np_random.integers(2**31))
@@ -95,7 +105,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         return self._observe(), {"patience": float(self._state.patience)}
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Show the slate that the action names.
+        """Show the slate named by the action.
 
         Raises:
             HsrlError: for an action outside the space.
@@ -107,16 +117,20 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         info.update({name: float(info[name]) for name in ("patience", "patience_before")})
         reward = float(outcome.reward)
         if self.render_mode is not None:
-            last = {name: np.copy(value) for name, value in info.items()}  # `info` is the caller's
+            last = {name: np.copy(value) for name, value in info.items()}  # the caller may change `info`
             self._shown = {**last, "reward": reward, "step": int(self._state.step)}
         return self._observe(), reward, bool(outcome.terminated), bool(outcome.truncated), info
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Return the flat mask of live choices, (sum(nvec),) bool, as sb3-contrib's maskable algorithms take it."""
+        """Return the flat mask (sum(nvec),) bool of live choices, in the form of sb3-contrib's maskable algorithms."""
         return self.sessions.actions.masks()
 
     def render(self) -> str:
-        """Return the last slate, its clicks and the patience left, for a person to read; it takes a `render_mode`."""
+        """Return the last slate, its clicks and the patience as text.
+
+        Raises:
+            HsrlError: if the environment was made without a render mode.
+        """
         check_rendered(self.render_mode)
         return render_step(self.bundle, self.sessions.params, self._shown)
 

@@ -1,4 +1,4 @@
-"""A step of a session as text."""
+"""One step of a session as text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_rendered(render_mode: str | None) -> None:
 
 
 def render_step(bundle: Bundle, params: SessionParams, shown: Mapping[str, Any] | None) -> str:
-    """Return one line a slot (item, SID, click) and one for reward and patience; `shown` is None before a step."""
+    """Return one line per slot (item, SID, click), then reward and patience; `shown` is None before the first step."""
     if shown is None:
         return f"a new user, patience {params.initial_patience:.1f}"
     lines = [f"step {shown['step']} of at most {params.max_steps}"]

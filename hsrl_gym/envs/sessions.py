@@ -21,7 +21,7 @@ Observation = dict[str, NDArray[Any]]
 
 
 class SlateSessions:
-    """The batch of sessions behind `SlateEnv` and `SlateVectorEnv`, and the spaces of one of them."""
+    """A batch of sessions and the spaces of one session; the arguments are `SlateEnv`'s."""
 
     def __init__(
         self,
@@ -58,17 +58,17 @@ class SlateSessions:
         )
 
     def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
-        """Return B users at the first episode of the given seeds (B,)."""
+        """Return B users in the first episode of the given seeds (B,)."""
         seed = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
         return self.core.initial(seed, torch.zeros_like(seed))
 
     def play(self, state: SessionState, actions: Any) -> tuple[SessionState, Outcome, dict[str, NDArray[Any]]]:
-        """Take actions (B, n); return the next state, what happened, and the info columns of the step.
+        """Take actions (B, n); return the next state, the outcome, and the info columns of the step.
 
         Raises:
             HsrlError: for an action outside the space.
         """
-        own = np.array(actions)  # a copy, so that no view of the caller's, read-only or reversed, reaches torch
+        own = np.array(actions)  # a copy: torch takes no read-only or reversed views
         self.actions.check(own)
         if len(own) != len(state.user):
             raise HsrlError(f"got {len(own)} actions, expected one for each of the {len(state.user)} environments.")
@@ -77,14 +77,14 @@ class SlateSessions:
         info = {
             "slate": slate.cpu().numpy(),
             "clicks": outcome.clicks.to(torch.uint8).cpu().numpy(),
-            "patience": after.patience.cpu().numpy().copy(),  # the state keeps its own
+            "patience": after.patience.cpu().numpy().copy(),  # not a view of the state
             "patience_before": state.patience.cpu().numpy().copy(),
             "slate_tokens": functional.embedding(slate, self.codes).cpu().numpy(),
         }
         return after, outcome, info
 
     def observe(self, state: SessionState) -> Observation:
-        """Return the observation arrays (B, P) float32 and (B, H) int32; they belong to the caller."""
+        """Return the observation arrays (B, P) float32 and (B, H) int32, which share no memory with the state."""
         observation = self.core.observation(state)
         return {
             "profile": observation["profile"].cpu().numpy(),

@@ -20,12 +20,12 @@ from hsrl_gym.errors import HsrlError
 
 
 class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
-    """B independent sessions in one batch; everything else is as `SlateEnv` says.
+    """B independent sessions in one batch; spaces, rewards and arguments are those of `SlateEnv`.
 
-    A user who leaves, or reaches `max_steps`, is replaced within the same step (`AutoresetMode.SAME_STEP`): the
-    observation is the new user's, and `info["final_obs"]` holds the last one of the user who left, as in Gymnasium's
-    own vector environments. Environment i of a vector that was reset with seed s is, step for step, the single
-    environment reset with seed s + i.
+    A user who leaves or reaches `max_steps` is replaced within the same step (`AutoresetMode.SAME_STEP`). The
+    observation is then the new user's, and `info["final_obs"]` holds the last one of the old user, as in Gymnasium's
+    own vector environments. After `reset(seed=s)`, environment i equals, step for step, the single environment after
+    `reset(seed=s + i)`.
     """
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
@@ -63,7 +63,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start new sessions everywhere; with seed s, environment i starts the first session of seed s + i."""
+        """Start new sessions in all environments; with seed s, environment i starts the first session of seed s + i."""
         if isinstance(seed, list):
             drawn = [int(self.np_random.integers(2**31)) if one is None else one for one in seed]
             if len(drawn) != self.num_envs:
@@ -77,13 +77,13 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.sessions.device)
             self._state = self.sessions.core.replace_finished(self._state, everyone)
         self._shown = None
-        patience = self._state.patience.cpu().numpy().copy()  # the state keeps its own
+        patience = self._state.patience.cpu().numpy().copy()  # not a view of the state
         return self.sessions.observe(self._state), self._with_masks({"patience": patience})
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Show B slates; users who are done are replaced at once.
+        """Show B slates; finished sessions are replaced within the step.
 
         Raises:
             HsrlError: for an action outside the space.
@@ -109,21 +109,21 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     @property
     def state(self) -> SessionState:
-        """The sessions as they stand: what the users themselves know, of which agents see a part.
+        """The full state of the sessions, of which the observation shows a part.
 
         Raises:
             HsrlError: before the first reset.
         """
         if self._state is None:
-            raise HsrlError("state came before reset(); call reset() first.")
+            raise HsrlError("state was read before reset(); call reset() first.")
         return self._state
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Return the masks of all environments, (B, sum(nvec)) bool; the catalog is the same for all."""
+        """Return the masks (B, sum(nvec)) bool of all environments; all rows are equal."""
         return np.tile(self.sessions.actions.masks(), (self.num_envs, 1))
 
     def render(self) -> tuple[str, ...]:
-        """Return the text of the last step of each environment; it takes a `render_mode`."""
+        """Return the text of the last step of each environment; see `SlateEnv.render`."""
         check_rendered(self.render_mode)
         shown: list[dict[str, Any] | None] = [None] * self.num_envs
         if self._shown is not None:
@@ -132,7 +132,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         return tuple(render_step(self.bundle, self.sessions.params, one) for one in shown)
 
     def _with_masks(self, columns: dict[str, NDArray[Any]], present: NDArray[Any] | None = None) -> dict[str, Any]:
-        """Return info columns with Gymnasium's `_name` masks of who they hold for."""
+        """Return info columns with Gymnasium's `_name` masks of the environments that they hold for."""
         everyone = np.ones(self.num_envs, dtype=bool) if present is None else present
         info: dict[str, Any] = dict(columns)
         info.update({f"_{name}": everyone.copy() for name in columns})
@@ -146,11 +146,11 @@ def _copies(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 def _only(done: NDArray[np.bool_], observation: Observation) -> NDArray[Any]:
     """Return (B,) objects: the observation of each environment that is done, None elsewhere (Gymnasium's form).
 
-    `observation` belongs to nobody else, so views of it will do.
+    The results are views of `observation`, which the caller must not use otherwise.
     """
     final = np.full(len(done), None, dtype=object)
     rows = np.flatnonzero(done)
     names, columns = list(observation), zip(*(values[rows] for values in observation.values()), strict=True)
-    for row, values in zip(rows, columns, strict=True):  # who left, not everybody
+    for row, values in zip(rows, columns, strict=True):  # only the finished ones
         final[row] = dict(zip(names, values, strict=True))
     return final

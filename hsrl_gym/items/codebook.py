@@ -1,4 +1,4 @@
-"""Semantic IDs by residual-quantization k-means, without collisions (paper 3.2, Appendix C and E)."""
+"""The codebook: a semantic ID (SID) for every item, from fixed centroids (paper 3.2, Appendix C and E)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Codebook:
 
     Attributes:
         centroids: L arrays (V_l, D) float32 in the space of `vectors`.
-        codes: (N + 1, L) int32 tokens 0..V_l - 1; -1 for padding (row 0) and retired items.
+        codes: (N + 1, L) int32 tokens 0..V_l - 1; -1 for padding (row 0) and inactive items.
         mean: (F,) float32, subtracted from features.
         scale: (F,) float32, features are divided by it.
         features: (N + 1, F) float32, standardized.
-        priority: (N + 1,) float32, who comes first where a SID has several items; equal ones by item id.
+        priority: (N + 1,) float32, order of the items that share a SID, largest first; equal ones by item id.
         n_moved: items moved off their nearest token when the codebook was fitted.
-        vectors: (N + 1, D) float32, what was quantized; the features where None is given.
-        to_vector: (F, D) float32, from the features of a new item to what is known of its vector; None for identity.
+        vectors: (N + 1, D) float32, the quantized vectors; None stands for the features.
+        to_vector: (F, D) float32, predicts the vector of a new item from its features; None for the identity.
     """
 
     centroids: tuple[NDArray[np.float32], ...]
@@ -53,10 +53,10 @@ class Codebook:
 
     @cached_property
     def item_inputs(self) -> NDArray[np.float32]:
-        """All that is known of the items, (N + 1, F) or (N + 1, F + D): features, beside them the vectors if others.
+        """Item inputs of every network: the features (N + 1, F), followed by the vectors (N + 1, F + D) if they differ.
 
-        The vectors' numbers have a mean square of 1 over the live items and all columns together, as the features have.
-        What every network of every method should be given, so that none knows more than another.
+        The vectors are scaled to a mean square of 1 over the live items, as the features have. All methods get these
+        inputs, so that no method knows more about the items than another.
         """
         if self.to_vector is None:
             return self.features
@@ -80,7 +80,7 @@ class Codebook:
         """Return the SIDs of item ids: (...) to (..., L) (eq. 31).
 
         Raises:
-            HsrlError: for an id that no live item has.
+            HsrlError: for an id that is no live item.
         """
         ids = np.asarray(items)
         if (ids < 1).any() or (ids >= len(self.codes)).any() or (self.codes[ids, 0] < 0).any():
@@ -107,11 +107,11 @@ class Codebook:
         return trie.leaf_items[trie.leaves(sequence), 0]
 
     def with_items(self, features: ArrayLike, priority: float = 0.0) -> Codebook:
-        """Return the codebook with M new items behind the last id; centroids and other SIDs stay as they are.
+        """Return the codebook with M new items after the last id; centroids and other SIDs stay as they are.
 
         Args:
             features: (M, F) raw features of the new items.
-            priority: their place in a shared bucket.
+            priority: of the new items, in buckets that they share.
 
         Raises:
             HsrlError: for features of another width, or that are not finite.
@@ -133,35 +133,39 @@ class Codebook:
         )
 
     def guess_vectors(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the vectors (M, D) that items with standardized features (M, F) would have, as far as these tell."""
+        """Return the predicted vectors (M, D) of items with standardized features (M, F)."""
         return features if self.to_vector is None else features @ self.to_vector
 
     def deactivate(self, items: ArrayLike) -> Codebook:
-        """Return the codebook with these items retired: their SIDs are free again, ids stay as they are."""
+        """Return the codebook without these items in the live catalog. Their SIDs become free; their ids stay reserved.
+
+        Raises:
+            HsrlError: for an item that is not live, or if no live item would remain.
+        """
         self.encode(items)
         codes = self.codes.copy()
         codes[np.asarray(items)] = -1
         if (codes[:, 0] < 0).all():
-            raise HsrlError("got every item to retire, expected at least one to stay.")
+            raise HsrlError("got every live item to deactivate, expected at least one to stay.")
         return replace(self, codes=codes)
 
     def activate(self, items: ArrayLike) -> Codebook:
-        """Return the codebook with these retired items on sale again, each with the free SID nearest to its vector.
+        """Return the codebook with these inactive items live again, each with the free SID nearest to its vector.
 
         Raises:
-            HsrlError: for an item that is on sale, or that nobody knows.
+            HsrlError: for an item that is live, or an unknown id.
         """
         wanted = np.atleast_1d(np.asarray(items))
         known = (wanted >= 1) & (wanted < len(self.codes))
         if not known.all() or (self.codes[wanted, 0] >= 0).any():
-            raise HsrlError(f"got items {wanted.tolist()[:5]}.. to activate, expected retired items of the catalog.")
+            raise HsrlError(f"got items {wanted.tolist()[:5]}.. to activate, expected inactive items of the catalog.")
         codes = self.codes.copy()
         for item in wanted:
             codes[item] = free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)
         return replace(self, codes=codes)
 
     def report(self) -> CodebookReport:
-        """Return collisions, use of the tokens and what the codes lose."""
+        """Return collisions, token use and reconstruction error of the live items."""
         live = self.live_items
         return report_on(self.codes[live], self.vectors[live], self.centroids, self.n_moved)
 
@@ -175,21 +179,21 @@ def fit_codebook(
     n_restarts: int = 4,
     vectors: ArrayLike | None = None,
 ) -> Codebook:
-    """Fit the centroids and give every item a SID of its own (eq. 27-31).
+    """Fit the centroids and give every item its own SID (eq. 27-31).
 
-    At each level, items of one prefix that would not fit under their nearest token (fewer free SIDs below it than
-    items) move to the nearest token with room. So no two items share a SID as long as N <= V_1 * .. * V_L; beyond
-    that the largest bucket is as small as it can be.
+    At each level, a token has room for as many items as there are SIDs below it. Items beyond that move to the nearest
+    token with room. So no two items share a SID if N <= V_1 * .. * V_L; otherwise the largest bucket is as small as
+    possible.
 
     Args:
-        item_features: raw ones (N + 1, F), row 0 is padding; or `ItemFeatures`, which are taken as they are.
+        item_features: raw features (N + 1, F), row 0 is padding; or `ItemFeatures`, already standardized.
         n_levels: L.
-        vocabulary: V for all levels, or one number a level.
+        vocabulary: V for all levels, or one size per level.
         seed: of k-means++.
         priority: (N + 1,), order within a bucket, largest first.
-        n_restarts: k-means restarts a level.
-        vectors: (N + 1, D), what is quantized, as it is (`behaviour.behaviour_vectors`); None for the standardized
-            features. A new item, of which only features are known, gets the vector that a ridge regression says.
+        n_restarts: k-means restarts per level.
+        vectors: (N + 1, D), vectors to quantize, not standardized again (see `behaviour.behaviour_vectors`); None for
+            the standardized features. The vector of a new item is then predicted from its features by ridge regression.
 
     Raises:
         HsrlError: for fewer than one item, features, vectors or priorities that are not finite or of another shape, or
@@ -221,7 +225,7 @@ def fit_codebook(
 
 
 def _ridge(features: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (F, D) matrix that foretells vectors (N, D) from features (N, F), by cross-validated ridge."""
+    """Return the matrix (F, D) that predicts vectors (N, D) from features (N, F), by cross-validated ridge."""
     from sklearn.linear_model import RidgeCV
 
     return RidgeCV(np.logspace(-2, 4, 13), fit_intercept=False).fit(features, vectors).coef_.T.astype(np.float32)

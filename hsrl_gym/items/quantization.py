@@ -41,7 +41,7 @@ def residual_k_means(
 
 
 def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: int) -> NDArray[np.float32]:
-    """Return (size, F) centroids (eq. 28); with fewer different points than tokens, crowded centroids are copied."""
+    """Return centroids (size, D) (eq. 28); with fewer distinct points than tokens, some are copies."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -52,7 +52,7 @@ def _k_means(residual: NDArray[np.float32], size: int, seed: int, n_restarts: in
     else:
         method = KMeans if len(residual) < _MINI_BATCH_FROM else MiniBatchKMeans
         with warnings.catch_warnings():
-            # Points that differ by rounding alone make some centroids equal, which are as good as copies.
+            # Points that differ only by rounding give equal centroids; those serve as copies.
             warnings.simplefilter("ignore", ConvergenceWarning)
             table = method(n_clusters, n_init=n_restarts, random_state=seed).fit(residual).cluster_centers_
     crowd = np.bincount(_distance(residual, table).argmin(1), minlength=n_clusters)
@@ -68,9 +68,9 @@ def _distance(points: NDArray[np.float32], table: NDArray[np.float32]) -> NDArra
 
 
 def _assign(distance: NDArray[np.floating], room: int) -> NDArray[np.int32]:
-    """Return a token for each of n items: the nearest (eq. 29), but at most `room` items on one token.
+    """Return a token for each of n items: the nearest (eq. 29), but at most `room` items per token.
 
-    As few items move as can, and those that lose least by it.
+    As few items as possible move, and those that lose least by it.
     """
     tokens = distance.argmin(1).astype(np.int32)
     counts = np.bincount(tokens, minlength=distance.shape[1])
@@ -79,7 +79,7 @@ def _assign(distance: NDArray[np.floating], room: int) -> NDArray[np.int32]:
     if room == 1:
         from scipy.optimize import linear_sum_assignment
 
-        move = 1.0 + 2.0 * distance.max() * len(distance)  # dearer than any sum of distances: move only who must
+        move = 1.0 + 2.0 * distance.max() * len(distance)  # more than any sum of distances: as few moves as possible
         cost = distance + move
         cost[np.arange(len(tokens)), tokens] -= move
         return linear_sum_assignment(cost)[1].astype(np.int32)
@@ -97,7 +97,10 @@ def _assign(distance: NDArray[np.floating], room: int) -> NDArray[np.int32]:
 def free_sid(
     vector: NDArray[np.float32], codes: NDArray[np.int32], centroids: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.int32]:
-    """Return the SID that nearest tokens with room below them lead to; a taken one only where nothing is free."""
+    """Return the SID (L,) reached by always taking the nearest token with a free SID below it.
+
+    If every SID is taken, the nearest SID is shared.
+    """
     residual, under = vector, codes
     sid = np.empty(len(centroids), dtype=np.int32)
     full = len(np.unique(codes, axis=0)) >= prod(len(table) for table in centroids)

@@ -1,4 +1,4 @@
-"""How well semantic IDs tell items apart."""
+"""Quality of a codebook: collisions, token use, reconstruction error."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class CodebookReport:
-    """How well the SIDs tell the items apart.
+    """Quality of a codebook over its live items.
 
     Attributes:
         n_items: live items.
-        n_sids: different SIDs among them.
+        n_sids: number of distinct SIDs.
         n_collisions: items that share their SID with an item of higher priority; 0 when every item has its own.
         n_moved: items that were moved off their nearest token to remove collisions.
-        largest_bucket: most items on one SID.
-        used_tokens: per level, how many of the V_l tokens some item has.
-        perplexity: per level, exp of the entropy of the tokens' use; V_l when all are used alike. A low value in the
-            middle is the hourglass effect (paper 4.5).
+        largest_bucket: largest number of items on one SID.
+        used_tokens: per level, number of the V_l tokens in use.
+        perplexity: per level, exp of the entropy of token use; V_l when all are used equally. A low value in the middle
+            is the hourglass effect (paper 4.5).
         reconstruction_error: share of the item vectors' variance that the sum of their centroids does not explain.
     """
 

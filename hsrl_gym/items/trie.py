@@ -1,4 +1,4 @@
-"""The live semantic IDs as a static trie: decoding is L table look-ups, never a search (Appendix E)."""
+"""The live semantic IDs as a static trie: decoding takes L table lookups and no search (Appendix E)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _NODES_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class SidTrie:
-    """Tables that lead from any token sequence to live items.
+    """Tables that map any token sequence to live items.
 
     Attributes:
-        next_node: L arrays (n_nodes of depth l, V_{l+1}) int32; the child that a token leads to. A token with no live
-            child leads where its nearest live sibling does (by centroid distance), so every sequence ends at a leaf.
+        next_node: L arrays (n_nodes of depth l, V_{l+1}) int32; the child of each token. A token without a live child
+            has the child of its nearest live sibling (by centroid distance), so every sequence ends at a leaf.
         is_live: L bool arrays of the same shapes; whether the token itself has a live child.
         leaf_items: (n_leaves, W) int32; the items of a leaf's bucket in priority order, then those of its
             neighbours: longest common prefix first, then smallest distance.
@@ -49,7 +49,7 @@ def build_trie(
         codes: (N + 1, L) tokens, -1 for padding and for items that are not live.
         centroids: L arrays (V_l, D).
         priority: (N + 1,) order within a bucket, largest first; equal ones by item id.
-        width: how many items a leaf can name, W; fewer where the catalog is smaller.
+        width: W, items listed per leaf; fewer if the catalog is smaller.
     """
     live = np.flatnonzero(codes[:, 0] >= 0)
     order = np.lexsort((live, -priority[live], *codes[live].T[::-1]))
@@ -77,7 +77,7 @@ def build_trie(
 def _snap_to_live(child: NDArray[np.int32], centroids: NDArray[np.float32]) -> NDArray[np.int32]:
     """Return `child` with each dead token replaced by the child of the nearest live token of its node."""
     distance = _square_distance(centroids, centroids)
-    np.fill_diagonal(distance, -1.0)  # a live token is its own nearest, copies of its centroid notwithstanding
+    np.fill_diagonal(distance, -1.0)  # a live token is its own nearest, even if its centroid has copies
     snapped = np.empty_like(child)
     for start in range(0, len(child), _NODES_AT_ONCE):
         rows = child[start : start + _NODES_AT_ONCE]
@@ -93,7 +93,7 @@ def _leaf_items(
     centroids: Sequence[NDArray[np.float32]],
     width: int,
 ) -> NDArray[np.int32]:
-    """Return (n_leaves, width): who stands in for a leaf, taken from its deepest ancestor with enough items."""
+    """Return (n_leaves, width): the items of each leaf, then its neighbours below the deepest large ancestor."""
     leaf_of_row = node_of_row[-1]
     first_row = np.unique(leaf_of_row, return_index=True)[1]  # of each leaf
     vectors = np.sum([table[codes[first_row, level]] for level, table in enumerate(centroids)], axis=0)
@@ -109,7 +109,7 @@ def _leaf_items(
             leaves = leaves_here[parents == parent]
             begin, end = np.searchsorted(nodes, [parent, parent + 1])
             first, last = leaf_of_row[[begin, end - 1]]
-            # Between leaves, not rows: the items of one bucket must tie to the last bit to stay in priority order.
+            # Distances between leaves, not rows: items of one bucket must tie exactly to stay in priority order.
             distance = _square_distance(vectors[leaves], vectors[first : last + 1])[:, leaf_of_row[begin:end] - first]
             apart = (codes[first_row[leaves]][:, None] != codes[None, begin:end]).cumsum(-1).astype(bool).sum(-1)
             nearest = np.lexsort((distance, apart), axis=-1)[:, :width]

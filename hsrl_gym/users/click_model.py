@@ -12,47 +12,46 @@ from hsrl_gym.users.network import SimulatorConfig, UserNetwork, UserTables
 
 __all__ = ["PreparedUsers", "SimulatorConfig", "UserResponseModel"]
 
-_PAIRS_AT_ONCE = 300_000  # of items, on a CPU: their scores stay in its caches
-_PAIRS_ELSEWHERE = 200_000_000  # of items: some GB
+_PAIRS_AT_ONCE = 300_000  # pairs of items scored at once on a CPU: their scores fit into its caches
+_PAIRS_ELSEWHERE = 200_000_000  # the same on other devices: a few GB
 
 
 class UserResponseModel(UserNetwork):
-    """Profile -> query; history -> self-attention -> user attention -> inner product with the item.
+    """Profile -> query; history -> self-attention -> user attention -> inner product with the item (Appendix B).
 
-    To that a user adds what the session has made of each topic: items belong softly to C learned topics, and how much
-    of the history a topic fills raises or lowers its items, by a learned broken line. An average of what was clicked,
-    which is all that attention yields, cannot tell enough from too much.
-
-    Padding is masked, and the length of the history is an input of its own. There are no positions and no layer
-    between the item table and the attention, so that all of its projections are properties of an item. The user
-    attention projects sums of such vectors, and what is linear in a sum can be done after it, once a user.
+    Differences from the paper: attention averages clicks and cannot represent satiation, so items belong softly to C
+    learned topics, and each topic's share of the history adds a learned piecewise-linear term to the logits of its
+    items. Padding is masked (the reference code does not), and the length of the history is an input instead.
     """
 
     def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K); see `ClickModel`."""
         tables = self.tables()
-        return _within_bounds(self._asked(tables, profile, history, slate), tables.bounds)
+        return _within_bounds(self._affinities(tables, profile, history, slate), tables.bounds)
 
     def appeal(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
-        """Return (B, K), what the click logits would be if probabilities could come near 0 and 1."""
-        return self._asked(self.tables(), profile, history, slate)
+        """Return click logits (B, K) without the bounds on the click probability."""
+        return self._affinities(self.tables(), profile, history, slate)
 
-    def _asked(self, tables: UserTables, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+    def _affinities(self, tables: UserTables, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         return self.affinity(tables, self.arrive(tables, profile), history, (history > 0).sum(1), slate)
 
     def prepared(self, profiles: Tensor) -> PreparedUsers:
-        """Return the users of `profiles` (M, P) as this model is now, ready to be played on their device."""
+        """Return the users with `profiles` (M, P) under the current weights, on the device of `profiles`."""
         return PreparedUsers(self, profiles)
 
     def arrive(self, tables: UserTables, profile: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what stays through a session: users (B, d) and their queries (B, h * d)."""
+        """Return what stays constant in a session: user vectors (B, d) and their queries (B, h * d)."""
         user = self.profile_map(profile)
         return user, functional.linear(user, *tables.query)
 
     def affinity(
         self, tables: UserTables, users: tuple[Tensor, Tensor], history: Tensor, length: Tensor, slate: Tensor
     ) -> Tensor:
-        """Return (B, K), how users (see `arrive`) like a slate after `length` (B,) clicked items in history (B, T)."""
+        """Return the affinities (B, K) of users (see `arrive`) for slates (B, K).
+
+        Their histories (B, T) hold `length` (B,) clicked items.
+        """
         user, query = users
         pooled, items, topics = self._attend(tables, query, history)
         length = length.unsqueeze(1).to(user.dtype)
@@ -67,12 +66,12 @@ class UserResponseModel(UserNetwork):
         return torch.baddbmm(target[..., -1:], target[..., :-1], state.unsqueeze(2)).squeeze(2)
 
     def _mood(self, share: Tensor) -> Tensor:
-        """Return (B, C), the logits that topics filling shares (B, C) of the last H clicks add to their items."""
+        """Return what each topic adds to the logits of its items (B, C), given its share (B, C) of H clicks."""
         past_knee = functional.softplus(share.unsqueeze(2) - self.knee, beta=40.0)
         return 10.0 * torch.einsum("bck,ck->bc", past_knee, self.slope)
 
     def _attend(self, tables: UserTables, query: Tensor, history: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the users' attention finds in histories, (B, h * d), and sums of items (B, d), topics (B, C)."""
+        """Return attention-pooled histories (B, h * d), and sums over them of items (B, d) and topics (B, C)."""
         heads, width = self.config.n_heads, self.config.width // self.config.n_heads
         n_topics = self.config.n_topics // heads
         n_users, length = history.shape
@@ -94,11 +93,11 @@ class UserResponseModel(UserNetwork):
 
 
 class PreparedUsers:
-    """The users of a pool, all that can be known before they are shown anything computed once."""
+    """The users of a pool, with everything precomputed that does not depend on history and slate; a `Respond`."""
 
     def __init__(self, model: UserResponseModel, profiles: Tensor) -> None:
-        """Take profiles (M, P); the model is copied to their device."""
-        self.model = copy.deepcopy(model).to(profiles.device).eval().requires_grad_(False)  # `to` moves everybody's
+        """Copy the model to the device of `profiles` (M, P) and precompute."""
+        self.model = copy.deepcopy(model).to(profiles.device).eval().requires_grad_(False)
         with torch.no_grad():
             self.tables = self.model.tables()
             self.users, self.queries = self.model.arrive(self.tables, profiles)  # (M, d), (M, h * d)
@@ -107,11 +106,11 @@ class PreparedUsers:
     def __call__(self, user: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click probabilities (B, K) of rows `user` (B,) of the pool with right-aligned histories (B, H).
 
-        On a CPU users with about as many items are played together, some at a time: the work is that of their items
-        and not of the padding to the longest, and stays in the caches.
+        On a CPU, users are sorted by history length and taken in groups. So little work goes to padding, and the scores
+        of a group fit into the caches.
         """
         length = (history > 0).sum(1)
-        if history.device.type != "cpu":  # to see the lengths it would have to stop
+        if history.device.type != "cpu":  # reading the lengths would force a synchronization
             n_users = max(_PAIRS_ELSEWHERE // history.shape[1] ** 2, 1)
             parts = zip(*(column.split(n_users) for column in (user, history, length, slate)), strict=True)
             return torch.cat([self._respond(*part) for part in parts])
@@ -137,8 +136,8 @@ class PreparedUsers:
 def _within_bounds(affinity: Tensor, bounds: Tensor) -> Tensor:
     """Return the logit of p = lowest + span sigmoid(affinity), for (lowest, 1 - highest, span).
 
-    Nobody clicks with certainty and some click on anything: the lower and upper asymptotes of item response theory's
-    four-parameter model, learned. Both logarithms are of sums of positive terms, so nothing cancels.
+    The bounds are the learned lower and upper asymptotes of item response theory's four-parameter model: no click is
+    certain and none is impossible. Both logarithms are of sums of positive terms, so no digits cancel.
     """
     lowest, above_highest, span = bounds.unbind()
     click = lowest + span * torch.sigmoid(affinity)

@@ -1,7 +1,7 @@
-"""Several fits of one user that answer as one.
+"""An ensemble of user models: the mean of several fits to one log.
 
-A small log leaves much open: two users fitted to it from different seeds agree on what was logged, and not on where a
-policy takes them, and what is learned of the one is worth little to the other. What they share is what the log says.
+A small log leaves much open. Two fits from different seeds agree on the logged states, but not on the states that a new
+policy visits, and a policy learned on one of them may fail on the other. Their mean keeps what they agree on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hsrl_gym.users.click_model import PreparedUsers, SimulatorConfig, UserRespo
 
 
 class UserEnsemble(nn.Module):
-    """A user whose click probability is the mean of its members'; a `ClickModel`."""
+    """A user model whose click probability is the mean of its members' probabilities; a `ClickModel`."""
 
     def __init__(self, members: Sequence[UserResponseModel]) -> None:
         super().__init__()
@@ -37,15 +37,15 @@ class UserEnsemble(nn.Module):
         return torch.stack([model.appeal(profile, history, slate) for model in self._models()]).mean(0)
 
     def prepared(self, profiles: Tensor) -> PreparedEnsemble:
-        """Return the users of `profiles` (M, P), ready to be played on their device."""
+        """Return the users with `profiles` (M, P), on the device of `profiles`."""
         return PreparedEnsemble([model.prepared(profiles) for model in self._models()])
 
     def _models(self) -> list[UserResponseModel]:
-        return list(self.members)  # type: ignore[arg-type]  # ModuleList has forgotten what it holds
+        return list(self.members)  # type: ignore[arg-type]  # ModuleList does not know its element type
 
 
 class PreparedEnsemble:
-    """Prepared users of each member; a step takes as long as that of all of them."""
+    """Prepared users of each member; a `Respond`. A step costs the sum of the members' steps."""
 
     def __init__(self, members: Sequence[PreparedUsers]) -> None:
         self.members = members
@@ -60,16 +60,16 @@ LearnedUser = UserResponseModel | UserEnsemble
 
 
 def as_one(members: Sequence[UserResponseModel]) -> LearnedUser:
-    """Return the user that these fits make: the only one, or their ensemble.
+    """Return the only member, or the ensemble of several.
 
     Raises:
-        HsrlError: if there is none.
+        HsrlError: for no member.
     """
     if not members:
-        raise HsrlError("got a user of 0 fits, expected at least 1.")
+        raise HsrlError("got an ensemble of 0 user models, expected at least 1.")
     return members[0] if len(members) == 1 else UserEnsemble(members)
 
 
 def ensemble_size_of(user: LearnedUser) -> int:
-    """Return how many fits a user is made of."""
+    """Return the number of members: 1 for a single user model."""
     return len(user.members) if isinstance(user, UserEnsemble) else 1

@@ -1,4 +1,4 @@
-"""How a user model stands against logged clicks: AUC, log-loss and calibration."""
+"""Fidelity of a user model to logged clicks: AUC, log-loss and calibration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ N_RELIABILITY_BINS = 20
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How the predicted click probabilities stand against clicks they were not fitted to.
+    """Quality of predicted click probabilities, measured on logged clicks.
 
     Attributes:
-        n_slates, n_clicks: how many were scored.
+        n_slates, n_clicks: numbers of scored slates, and of clicks in them.
         auc: area under the ROC curve, 0.5 for chance.
         log_loss: mean negative log-likelihood of a click, in nats.
         ece: expected calibration error, mean |predicted - observed| over 20 bins with equally many predictions.

@@ -24,16 +24,16 @@ _OF_TOPICS = ("topic.weight", "topic.bias", "topic_sharpness", "knee", "slope")
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a simulator is fitted.
+    """Settings of `fit_simulator`.
 
     Attributes:
-        batch_size: slates a step.
-        learning_rate: of Adam at the start; it falls to 0 along a cosine.
+        batch_size: slates per step.
+        learning_rate: initial rate of AdamW; it falls to 0 along a cosine.
         weight_decay: of AdamW.
-        max_epochs: passes over the train rows at most.
-        min_steps: steps of an epoch at least; a small log is passed more than once between two held-out losses.
-        patience: epochs without a better held-out log-loss before it stops.
-        holdout: latest share of the train rows that decides when to stop.
+        max_epochs: maximum number of epochs.
+        min_steps: minimum number of steps per epoch; a small log is passed more than once per epoch.
+        patience: epochs without a better held-out log-loss after which the fit stops.
+        holdout: latest share of the rows, held out for early stopping.
     """
 
     batch_size: int = 512
@@ -58,13 +58,21 @@ def fit_simulator(
     progress: bool = True,
     description: str = "user model",
 ) -> UserResponseModel:
-    """Return a user fitted to the log by binary cross-entropy on logits, stopped on held-out log-loss.
+    """Return a user model fitted to the log by binary cross-entropy on logits, with early stopping.
 
-    `log.profile` and `log.item_features` are taken as they are: encode and standardize them first (`build_bundle`
-    does). The latest rows of the log are held out to choose the epoch; they are not fitted to.
+    The latest rows of the log are held out for early stopping; the model is not fitted to them.
+
+    Args:
+        log: with encoded profiles and standardized item features (`build_bundle` does both).
+        width: d of the model.
+        settings: of the fit; None for the defaults.
+        seed: of initial weights, batches and dropout. The global generator is left as it was.
+        device: where the model is fitted, and where it stays.
+        progress: whether to show progress.
+        description: name of the work in the progress bar.
 
     Raises:
-        HsrlError: if the log has clicks everywhere or nowhere: there is nothing to learn.
+        HsrlError: if every click is 0 or every click is 1.
     """
     settings = settings or FitSettings()
     if log.clicks.min() == log.clicks.max():
@@ -92,7 +100,7 @@ def _train(
     columns = fitted.tensors(_device_of(model))
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, settings)
-    n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # of an epoch
+    n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # per epoch
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.max_epochs * n_steps)
     batches = _endless_batches(len(fitted), settings.batch_size, generator)
     with progress_bar(description, settings.max_epochs * n_steps, progress) as bar:
@@ -125,7 +133,7 @@ def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -
 
 
 def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.Optimizer:
-    """Return AdamW; topics and the bounds of the click probability have far to go: they go faster, undecayed."""
+    """Return AdamW. Topics and click bounds start far from their optimum: higher rates, no weight decay."""
     others = dict(model.named_parameters())
     bounds, topics = others.pop("bounds"), [others.pop(name) for name in _OF_TOPICS]
     groups: list[dict[str, Any]] = [

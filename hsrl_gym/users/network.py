@@ -1,4 +1,4 @@
-"""The weights of the learned user, and all that follows from them before any user is known."""
+"""The layers of the learned user, and the tables that depend on its weights alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hsrl_gym.errors import HsrlError
 
-_LARGEST_SCORE = 75.0  # of the self-attention; exp of more would come near the end of float32
+_LARGEST_SCORE = 75.0  # largest score of the self-attention; exp of more comes near the end of float32
 _KNEES = (0.05, 0.1, 0.2, 0.4)  # initial positions of the knees, as shares of the history
-_NEVER = -87.0  # the score of padding: exp of it is next to nothing, but not yet denormal, which is slow
+_NEVER = -87.0  # score of padding: exp of it is almost 0, but not yet denormal, which would be slow
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class SimulatorConfig:
         history_length: H.
         width: d of items, users and attention.
         n_heads: attention heads; divides `width` and `n_topics`.
-        n_topics: C, groups of items that a user can have had enough of.
-        dropout: share of the user's and the items' units dropped in training.
+        n_topics: C, groups of items that a user can tire of.
+        dropout: dropout rate of the last hidden layer in training.
 
     Raises:
-        HsrlError: for heads that do not divide width and topics.
+        HsrlError: if `n_heads` divides `width` or `n_topics` with a remainder.
     """
 
     n_items: int
@@ -55,19 +55,19 @@ class SimulatorConfig:
 
 
 class UserTables(NamedTuple):
-    """All of a `UserResponseModel` that depends on no user: made once to play, once a batch to train.
+    """The parts of a `UserResponseModel` that depend on no user. Sessions compute them once, training once per batch.
 
-    Letters: h heads of width w = d / h. A vector of width d is h parts of width w, one to each head of the
-    self-attention, so that all heads of all users are one product of B * h matrices.
+    Letters: h heads of width w = d / h. A vector of width d is split into h parts of width w, one for each head of the
+    self-attention. All heads of all users are then one batched product of B * h matrices.
 
     Attributes:
-        parts: (h * (N + 1), 4w + C / h + 2), for each head and item: query, 1, key, score (0, but that of padding
-            for padding), item, topics, value. For padding, key, item, topics and value are zero.
-        query: weight (h * d, d) and bias of a user's queries, carried back through the projection of the keys;
-            ordered part, head, unit.
-        hidden, out: weights and biases of the user's last two layers, the projection of the values within the first.
-        target: (N + 1, d + C + 1), the vector that a user is multiplied with, the item's topics, and its bias.
-        bounds: (3,), the lowest click probability, what the highest lacks to 1, and the span between them.
+        parts: (h * (N + 1), 4w + C / h + 2), for each head and item: query, 1, key, score (0 for items, `_NEVER` for
+            padding), item, topics, value. For padding, key, item, topics and value are zero.
+        query: weight (h * d, d) and bias that give a user's queries, already multiplied with the key projection; rows
+            in the order part, head, unit.
+        hidden, out: weights and biases of the user's last two layers; the first includes the value projection.
+        target: (N + 1, d + C + 1), per item: the vector that is multiplied with the user, the topics, the bias.
+        bounds: (3,), the lowest click probability, 1 minus the highest, and the span between them.
     """
 
     parts: Tensor
@@ -112,7 +112,7 @@ class UserNetwork(nn.Module):
         nn.init.zeros_(self.item_free_bias.weight)
 
     def tables(self) -> UserTables:
-        """Return what does not depend on a user."""
+        """Return the tables for the current weights."""
         items = self.item_map(self.item_features) + self.item_free.weight  # (N + 1, d)
         real = (torch.arange(len(items), device=items.device) > 0).to(items.dtype).unsqueeze(1)
         key = self._heads(self.self_key(items) * real)  # (h, N + 1, w)
@@ -141,7 +141,7 @@ class UserNetwork(nn.Module):
     def _query_table(self) -> tuple[Tensor, Tensor]:
         """Return W_k^T W_q of each head: <W_k x, W_q u> = <x, W_k^T W_q u>.
 
-        The bias of the keys adds the same to all scores of a user, which softmax takes out again.
+        The bias of the keys is left out: it adds the same number to all scores of a user, and softmax removes it.
         """
         heads, width = self.config.n_heads, self.config.width // self.config.n_heads
         key = self.user_key.weight.view(heads, width, heads, width) / width**0.5  # head, row, part, unit
@@ -150,7 +150,11 @@ class UserNetwork(nn.Module):
         return weight.flatten(0, 2), bias.flatten()
 
     def _hidden_table(self) -> tuple[Tensor, Tensor]:
-        """Return the hidden layer over user, pooled items (part, head, unit), mean item, amounts, "has a history"."""
+        """Return weight and bias of the hidden layer.
+
+        Its inputs are the user, the pooled items (part, head, unit), the mean item, two functions of the history's
+        length, and whether there is a history.
+        """
         heads, d = self.config.n_heads, self.config.width
         weight, bias = _weights(self.user_map[0])
         user, pooled, mean, amounts = weight.split([d, d, d, 2], dim=1)
@@ -170,9 +174,9 @@ def _weights(layer: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _bounded(query: Tensor, key: Tensor) -> Tensor:
-    """Return scaled queries (h, N + 1, w), shortened where a score of a key might pass `_LARGEST_SCORE`.
+    """Return scaled queries (h, N + 1, w), shortened where a score could exceed `_LARGEST_SCORE`.
 
-    None is in a model that was learned; it is so that exp can do without the largest score of each row.
+    Learned models have no such query. The bound makes exp safe without subtracting the largest score of each row.
     """
     query = query / query.shape[2] ** 0.5
     with torch.no_grad():

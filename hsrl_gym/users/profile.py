@@ -1,4 +1,4 @@
-"""User profiles as numbers a network can take: one-hot categories, compressed and standardized amounts."""
+"""User profiles as inputs of a network: one-hot categories, compressed and standardized numbers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _HEAVY_TAIL = 6.0  # standard deviations
 
 @dataclass(frozen=True)
 class ProfileEncoder:
-    """What was learned of the raw profile columns from the train split.
+    """The encoding of raw profiles, fitted to the train split.
 
     Attributes:
-        categories: for each categorical column the codes that have a column of their own (the most frequent ones, at
-            most 24); any other code is all zeros. A column with one code only carries nothing and gets none.
-        compressed: for each numeric column, whether sign(x) log(1 + |x|) takes its place: amounts such as spending
-            have tails beyond six standard deviations.
-        mean: of the numeric columns, compressed where they are.
-        scale: their standard deviations, 1 where a column never changes.
+        categories: for each categorical column, the codes that get a one-hot column: the most frequent ones, at most
+            24. Other codes become all zeros. A column with a single code gets none.
+        compressed: for each numeric column, whether x is replaced by sign(x) log(1 + |x|). That is done where values
+            lie beyond six standard deviations, as amounts of money do.
+        mean: means of the numeric columns, after compression.
+        scale: their standard deviations, 1 for a constant column.
     """
 
     categories: tuple[tuple[float, ...], ...]

@@ -17,23 +17,23 @@ from hsrl_gym.errors import unknown_name
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """Sizes and temper of a `SyntheticWorld`.
+    """Sizes and behaviour of a `SyntheticWorld`.
 
     Attributes:
         name: of the shape, for provenance.
         n_items: N.
         slate_size: K.
-        n_item_features: F; the first `n_latent` + 1 mix position and sweetness, the others say nothing.
-        n_profile: P, numeric; what a user likes on arrival is a linear function of it.
+        n_item_features: F; the first `n_latent` + 1 mix latent position and sweetness, the others are noise.
+        n_profile: P, numeric; a user's interest on arrival is a linear function of the profile.
         n_users: users that sessions are drawn from.
         n_clusters: C, topics of the catalog.
-        n_latent: dimension of the latent space.
+        n_latent: D, dimension of the latent space.
         base: logit of a click on an average item by an indifferent user.
         taste: weight of the match between the user's interest and the item.
-        quality: standard deviation of what an item is liked by everybody.
-        sweetness: correlation of that with how sweet the item is; sweet items are clicked now and weary the user.
+        quality: standard deviation of item quality, which all users share.
+        sweetness: correlation of quality with sweetness. Sweet items are clicked now and make the user weary later.
         weariness: logit lost on every item per unit of the history's mean sweetness.
-        drift: how far interest moves towards what was clicked.
+        drift: how far interest moves towards the clicked items.
         satiation: logit lost on items of a cluster that fills the whole recent history.
         tolerated: share of the history that one cluster may fill before satiation begins.
     """
@@ -63,7 +63,7 @@ WORLDS = {
 
 
 def shape_named(name: str) -> WorldConfig | None:
-    """Return the shape of a name: one of `WORLDS`, or "ml1m-1000", which is ml1m with 1,000 items; None for others."""
+    """Return the shape of that name: one of `WORLDS`, or "ml1m-1000" for ml1m with 1,000 items; None for others."""
     shape, _, n_items = name.partition("-")
     if name in WORLDS or shape not in WORLDS or not re.fullmatch(r"[1-9]\d{1,6}", n_items):
         return WORLDS.get(name)
@@ -75,13 +75,13 @@ _SOURCE = re.compile(r"SyntheticWorld\('([A-Za-z0-9._-]+)', seed=(\d{1,18})\)")
 
 
 def world_of(source: str) -> dict[str, str | int] | None:
-    """Return the shape and the seed of the world that wrote a log of this source, None for all other sources."""
+    """Return shape and seed of the world that wrote a log of this source, None for all other sources."""
     found = _SOURCE.fullmatch(source)
     return {"shape": found[1], "seed": int(found[2])} if found else None
 
 
 class SyntheticWorld:
-    """A user with latent interests who tires of a repeated cluster, drifts with the clicks, and wearies of sweets.
+    """Users with latent interests that drift with the clicks. They tire of a repeated cluster and of sweet items.
 
     With z_i the latent position of item i, c(i) its cluster, s_i its sweetness, h the history (at most H clicked
     items), n its length and m = n / (n + 10), the logit of a click is
@@ -89,18 +89,18 @@ class SyntheticWorld:
         base + taste <u(profile) + drift m mean_h z, z_i> + quality_i - weariness m mean_h s
              - satiation max(0, share of c(i) in the window of H - tolerated).
 
-    Sweet items are liked more (quality correlates with s) and spoil the mood for later ones, so that the best next
-    slate is not the best session.
+    Sweet items are liked more (quality correlates with s) but lower all later logits. So the best next slate does not
+    make the best session.
 
-    It is a function of profile, history and item alone, so that a learned user can be held against it. It is a
-    `ClickModel`: `SlateCore(by_profile(world, profiles), ...)` plays it as it plays a learned one.
+    The logit depends on profile, history and item alone, as a learned user's does, so the two can be compared. The
+    world is a `ClickModel`: `SlateCore(by_profile(world, profiles), ...)` plays it.
     """
 
     def __init__(self, config: WorldConfig | str, seed: int = 0) -> None:
         """Draw the catalog and the users from `seed`.
 
         Raises:
-            HsrlError: for the name of a shape that is not known.
+            HsrlError: for an unknown shape.
         """
         if isinstance(config, str):
             shape = shape_named(config)
@@ -155,13 +155,13 @@ class SyntheticWorld:
         return config.base + config.taste * match + self.quality[slate] + mood - fatigue
 
     def appeal(self, profiles: Tensor) -> NDArray[np.float64]:
-        """Return (M, N), the odds of a click on each item by users with profiles (M, P) who just arrived."""
+        """Return the odds (M, N) of a click on each item, by users with profiles (M, P) and an empty history."""
         items = torch.arange(1, self.config.n_items + 1).expand(len(profiles), -1)
         nothing = torch.zeros(len(profiles), HISTORY_LENGTH, dtype=torch.long)
         return np.exp(self(profiles, nothing, items).double().numpy())
 
     def to(self, device: torch.device) -> SyntheticWorld:
-        """Return the same world with what it answers from on `device`."""
+        """Return the same world with its tables on `device`."""
         other = copy.copy(self)
         for name in ("latent", "quality", "sweet", "cluster", "to_interest"):
             setattr(other, name, getattr(self, name).to(device))

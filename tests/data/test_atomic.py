@@ -115,7 +115,7 @@ def test_without_timestamps_the_order_of_the_file_counts(tmp_path: Path, caplog:
     rows = [row[: row.rindex(" ")] for row in ROWS]
     with caplog.at_level(logging.WARNING):
         log = load_atomic(write_all(tmp_path, "user_id:token item_id:token rating:float", rows), slate_size=2)
-    assert "toy.inter has no field 'timestamp': the order of the file is taken" in caplog.text
+    assert "toy.inter has no field 'timestamp': the order of the file is used" in caplog.text
     assert log.slate.tolist() == [[2, 1], [1, 2], [3, 2]]
     assert log.time.tolist() == [0, 1, 4]
 

@@ -29,7 +29,7 @@ def test_an_interrupted_download_is_kept_and_gone_on_from(
     server.stop_after = 750
     monkeypatch.setattr(download, "_CHUNK", 100)  # the broken chunk is lost
     said = refused(downloads)
-    assert "700 bytes are kept, and the same command goes on from there" in said
+    assert "700 bytes are kept, and the same command resumes there" in said
     assert names(downloads) == ["toy.zip.part"]
     server.stop_after = -1
     fetch("toy", downloads, progress=False)

@@ -103,7 +103,9 @@ def test_1m(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         log = load_movielens(str(write_1m(tmp_path)), slate_size=2)
     check_slates(log)
-    assert "3 slates of 2; left out 2 of 8 ratings (last, incomplete slates) and 1 items nobody rated" in caplog.text
+    assert (
+        "3 slates of 2; left out 2 of 8 ratings (last, incomplete slates) and 1 items without a rating" in caplog.text
+    )
     assert log.name == "ml-1m"
     assert log.item_labels == ("", "Toy Story (1995)", "Misérables, Les (1935)", "Undated")
     # gender: M is more frequent, so 1, and F 2; occupation: "6" 1, "5" 2; age as it stands

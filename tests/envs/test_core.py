@@ -314,7 +314,5 @@ def test_params_refuse(params: dict[str, Any], message: str) -> None:
 
 
 def test_padding_behind_an_item_is_refused() -> None:
-    with pytest.raises(
-        HsrlError, match="got a history with padding behind an item, expected padding on the left alone"
-    ):
+    with pytest.raises(HsrlError, match="got a history with padding behind an item, expected padding on the left only"):
         SlateCore(lambda user, history, slate: slate, torch.zeros(1, 2), torch.tensor([[0, 3, 0]]), SessionParams(4))

@@ -280,7 +280,7 @@ def test_refusals(tiny_bundle: Bundle) -> None:
     actions = env.action_space.sample()
     with pytest.raises(HsrlError, match=r"step\(\) came before reset\(\)"):
         env.step(actions)
-    with pytest.raises(HsrlError, match=r"state came before reset\(\)"):
+    with pytest.raises(HsrlError, match=r"state was read before reset\(\)"):
         _ = env.state
     observation, info = env.reset(seed=0)
     np.testing.assert_array_equal(env.state.history.numpy(), observation["history"])

@@ -143,7 +143,7 @@ def test_without_items_refuses_unknown_ids_and_an_empty_catalog() -> None:
     codebook = by_hand([(0, 0), (0, 1)])
     with pytest.raises(HsrlError, match="expected live ones out of 1"):
         codebook.deactivate([3])
-    with pytest.raises(HsrlError, match="got every item to retire, expected at least one to stay"):
+    with pytest.raises(HsrlError, match="got every live item to deactivate, expected at least one to stay"):
         codebook.deactivate([1, 2])
 
 
@@ -156,5 +156,5 @@ def test_activated_items_take_the_nearest_free_sid() -> None:
     np.testing.assert_array_equal(again.codes[1:], [(0, 0), (1, 1), (0, 1)])
     np.testing.assert_array_equal(codebook.activate(2).codes[2], codebook.with_items([raw(11.0)]).codes[-1])
     for items in ([1], [9], [0]):
-        with pytest.raises(HsrlError, match="expected retired items of the catalog"):
+        with pytest.raises(HsrlError, match="expected inactive items of the catalog"):
             codebook.activate(items)
