@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -128,8 +127,9 @@ def bundle_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(folder: Path, manifest: bytes) -> str:
-    files = {name: sha256 for name, sha256 in read_manifest(folder)["files"].items() if not name.endswith(".png")}
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    files = read_manifest(folder)["files"]
+    lines = (f"{name} {files[name]}\n" for name in sorted(files) if not name.endswith(".png"))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)
