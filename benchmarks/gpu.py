@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    machine = f"{device_name(options.device)}; torch {torch.__version__}, CUDA {torch.version.cuda}; commit {(git_commit() or 'unknown')[:8]}"
+    commit = (git_commit() or "unknown")[:8]
+    machine = f"{device_name(options.device)}; torch {torch.__version__}, CUDA {torch.version.cuda}; commit {commit}"
     done: list[Done] = []
     for step in steps(out, options.device):
         print(f"{step.title} (at most {step.minutes:g} minutes) ..", flush=True)
