@@ -216,7 +216,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"{speed.what}, {speed.size:,}: {speed.median:,.1f} {speed.unit}/s", file=sys.stderr, flush=True)
             speeds.append(speed)
     threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
-    title = f"{device_name(options.device)}, {threads}; torch {versions()['torch']}; commit {(git_commit() or 'unknown')[:8]}"
+    commit = (git_commit() or "unknown")[:8]
+    title = f"{device_name(options.device)}, {threads}; torch {versions()['torch']}; commit {commit}"
     made = table(speeds, title)
     write_text(options.out / "throughput.md", f"# Throughput\n\n{title}\n\n{made.markdown()}\n")
     write_text(options.out / "throughput.csv", made.frame().to_csv(index=False))
