@@ -25,8 +25,8 @@ from hsrl_agent.evaluation.tasks import short
 from hsrl_agent.evaluation.terminal import run_command
 from hsrl_gym.bundle.build import build_bundle
 from hsrl_gym.bundle.folder import save_bundle
-from hsrl_gym.errors import HsrlError
 from hsrl_gym.envs.synthetic_log import write_log
+from hsrl_gym.errors import HsrlError
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
 
 ENV, SHAPE = "HSRL-ML1M-v0", "ml1m"

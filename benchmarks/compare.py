@@ -10,7 +10,9 @@ python benchmarks/compare.py --bundle bundles/mine --methods popularity,sl,a2c-p
 
 import sys
 
-from hsrl_agent.evaluation.compare import main
+from hsrl_agent.evaluation.compare import main, parser
+
+__all__ = ["main", "parser"]
 
 if __name__ == "__main__":
     sys.exit(main(name="compare.py"))

@@ -91,12 +91,17 @@ def report(machine: str, done: Sequence[Done]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog="gpu.py", description=__doc__.splitlines()[0])
+    made.add_argument("--device", default="cuda", help="cuda or cuda:N (cuda)")
+    made.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder (results/gpu)")
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 if every step passed or there is no CUDA, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="gpu.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda", help="cuda or cuda:N (cuda)")
-    parser.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder (results/gpu)")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     import torch
 
     from hsrl_agent.evaluation.provenance import device_name, git_commit

@@ -8,7 +8,7 @@ from gymnasium.envs.registration import register
 
 from hsrl_gym.errors import HsrlError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["HsrlError", "__version__"]
 
 # The reference code uses `sweet_point` on RL4RS and `mean_with_cost` on MovieLens.

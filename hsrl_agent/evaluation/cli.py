@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hsrl_agent.evaluation.terminal import make_console, run_command, say
+
+if TYPE_CHECKING:  # imported where it is used, so that --help comes at once
+    from hsrl_agent.evaluation.options import Parser
 
 _HELP = """usage: hsrl-agent COMMAND [options]
 
@@ -22,81 +28,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         print(_HELP)
         return 0
-    commands: dict[str, Callable[[Sequence[str]], int]] = {"compare": _compare, "report": _report, "methods": _methods}
-    if name not in commands:
+    if name == "compare":
+        from hsrl_agent.evaluation.compare import main as compare
 
-        def refuse() -> int:
-            from hsrl_gym.errors import unknown_name
-
-            raise unknown_name("command", name, commands)
-
-        return run_command("hsrl-agent", refuse)
-    return commands[name](rest)
-
-
-def _compare(arguments: Sequence[str]) -> int:
-    from hsrl_agent.evaluation.compare import main as compare
-
-    return compare(arguments)
-
-
-def _report(arguments: Sequence[str]) -> int:
-    name = "hsrl-agent report"
+        return compare(rest)
+    works: dict[str, Callable[[Namespace], int]] = {"report": _report, "methods": _methods}
 
     def work() -> int:
-        from pathlib import Path
+        given = parser(name).parse_args(rest)  # refuses a command that is none
+        return works[name](given)
 
-        from hsrl_agent.evaluation import options
-        from hsrl_agent.evaluation.report.write import KINDS, kind_of, print_report, write_report
-        from hsrl_agent.evaluation.store import read_results
-
-        parser = options.Parser(prog=name, description="Write and print the tables and figures of finished results.")
-        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="results.jsonl, or its folder")
-        parser.add_argument("--out", type=options.folder, required=True, metavar="DIR", help="folder of the tables")
-        parser.add_argument("--what", choices=KINDS, help="which tables (those of the kind of the results)")
-        given = parser.parse_args(arguments)
-        results = [result for path in given.paths for result in read_results(path)]
-        seeds = {
-            task: sorted({one.spec.seed for one in results if one.spec.task == task})
-            for task in dict.fromkeys(result.spec.task for result in results)
-        }
-        what = given.what or kind_of(results)
-        console = make_console()
-        files = write_report(results, given.out, what, seeds)
-        print_report(console, results, what, seeds)
-        for path in files:
-            say(console, f"written: {path}")
-        return 0
-
-    return run_command(name, work)
+    return run_command(f"hsrl-agent {name}" if name in works else "hsrl-agent", work)
 
 
-def _methods(arguments: Sequence[str]) -> int:
-    name = "hsrl-agent methods"
+def parser(name: str) -> Parser:
+    """Return the parser of a command's options.
 
-    def work() -> int:
-        from hsrl_agent.evaluation.options import Parser
-        from hsrl_agent.evaluation.plugins import settings_of
-        from hsrl_agent.evaluation.report.table import Column, Table
-        from hsrl_agent.method import Method
-        from hsrl_agent.methods import METHODS
+    Raises:
+        HsrlError: for an unknown command.
+    """
+    from hsrl_agent.evaluation import compare, options
+    from hsrl_agent.evaluation.report.write import KINDS
+    from hsrl_gym.errors import unknown_name
 
-        Parser(prog=name, description="List the methods: name, label, action mode and settings.").parse_args(arguments)
-        columns: list[Column[Method]] = [
-            Column("name", "Name", lambda method: method.name),
-            Column("label", "Label", lambda method: method.label),
-            Column("action_mode", "Action mode", lambda method: method.action_mode),
-            Column("learns", "Learns", lambda method: "online" if method.learns_online else "offline"),
-            Column("settings", "Settings", lambda method: ", ".join(settings_of(method)) or "none"),
-        ]
-        console = make_console()
-        table = Table("Methods", columns, list(METHODS.values())).rich(console.width)
-        for column in table.columns:
-            column.justify = "left"
-        console.print(table)
-        return 0
+    if name == "compare":
+        return compare.parser()
+    if name == "methods":
+        about = "List the methods: name, label, action mode and settings."
+        return options.Parser(prog="hsrl-agent methods", description=about)
+    if name != "report":
+        raise unknown_name("command", name, ("compare", "report", "methods"))
+    about = "Write and print the tables and figures of finished results."
+    made = options.Parser(prog="hsrl-agent report", description=about)
+    made.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="results.jsonl, or its folder")
+    made.add_argument("--out", type=options.folder, required=True, metavar="DIR", help="folder of the tables")
+    made.add_argument("--what", choices=KINDS, help="which tables (those of the kind of the results)")
+    return made
 
-    return run_command(name, work)
+
+def _report(given: Namespace) -> int:
+    from hsrl_agent.evaluation.report.write import kind_of, print_report, write_report
+    from hsrl_agent.evaluation.store import read_results
+
+    results = [result for path in given.paths for result in read_results(path)]
+    seeds = {
+        task: sorted({one.spec.seed for one in results if one.spec.task == task})
+        for task in dict.fromkeys(result.spec.task for result in results)
+    }
+    what = given.what or kind_of(results)
+    console = make_console()
+    files = write_report(results, given.out, what, seeds)
+    print_report(console, results, what, seeds)
+    for path in files:
+        say(console, f"written: {path}")
+    return 0
+
+
+def _methods(given: Namespace) -> int:
+    from hsrl_agent.evaluation.plugins import settings_of
+    from hsrl_agent.evaluation.report.table import Column, Table
+    from hsrl_agent.method import Method
+    from hsrl_agent.methods import METHODS
+
+    columns: list[Column[Method]] = [
+        Column("name", "Name", lambda method: method.name),
+        Column("label", "Label", lambda method: method.label),
+        Column("action_mode", "Action mode", lambda method: method.action_mode),
+        Column("learns", "Learns", lambda method: "online" if method.learns_online else "offline"),
+        Column("settings", "Settings", lambda method: ", ".join(settings_of(method)) or "none"),
+    ]
+    console = make_console()
+    table = Table("Methods", columns, list(METHODS.values())).rich(console.width)
+    for column in table.columns:
+        column.justify = "left"
+    console.print(table)
+    return 0
 
 
 if __name__ == "__main__":

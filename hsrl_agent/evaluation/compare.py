@@ -15,6 +15,7 @@ from hsrl_agent.evaluation.terminal import INTERRUPTED, make_console, run_comman
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hsrl_agent.evaluation.options import Parser
     from hsrl_agent.evaluation.plan import Plan
     from hsrl_agent.evaluation.result import RunResult
 
@@ -23,14 +24,21 @@ def main(arguments: Sequence[str] | None = None, name: str = "hsrl-agent compare
     """Return 0; 1 if a run failed; 2, after one line, for a call that cannot be run; 130 if interrupted."""
 
     def work() -> int:
-        from hsrl_agent.evaluation.options import Parser
-        from hsrl_agent.evaluation.plan import add_arguments, make_plan
+        from hsrl_agent.evaluation.plan import make_plan
 
-        parser = Parser(prog=name, description=__doc__)
-        add_arguments(parser)
-        return compare(make_plan(parser.parse_args(arguments)), name)
+        return compare(make_plan(parser(name).parse_args(arguments)), name)
 
     return run_command(name, work)
+
+
+def parser(name: str = "hsrl-agent compare") -> Parser:
+    """Return the parser of the command line; `name` is that of the command."""
+    from hsrl_agent.evaluation.options import Parser
+    from hsrl_agent.evaluation.plan import add_arguments
+
+    made = Parser(prog=name, description=__doc__)
+    add_arguments(made)
+    return made
 
 
 def compare(plan: Plan, name: str) -> int:

@@ -27,8 +27,8 @@ from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder, find_env, 
 from hsrl_agent.method import Agent, Method
 from hsrl_agent.vec_env import make_vec_env, slate_vector_env
 from hsrl_gym.bundle.folder import Bundle
-from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.bundle.simulators import knows_world
+from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.users.true_user import TRUE_USER, TrueUsers
 
 CURVE_EPISODES = 200  # sessions that score a point of the learning curve, at most

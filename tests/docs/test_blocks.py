@@ -125,6 +125,8 @@ def test_shell(
     record_property("block", "skip" if block.skipped else "run" if block.runs else "parse")
     if block.skipped:
         pytest.skip(block.skipped)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)  # `--device cuda` is right on any machine
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     for words in commands(block.code):
         check(words)
         if block.runs:
@@ -154,9 +156,11 @@ def check(words: list[str]) -> None:
         script = ROOT / arguments[0]
         assert script.is_file(), f"{words}: got no such script"
         if script.parent.name == "benchmarks":
-            parsed(importlib.import_module(script.stem), arguments[1:])
-    elif name in ("hsrl-gym", "hsrl-agent"):
-        parsed(importlib.import_module(command(name).__module__), arguments)
+            parsed(importlib.import_module(script.stem).parser, arguments[1:])
+    elif name == "hsrl-gym":
+        parsed(importlib.import_module("hsrl_gym.cli")._parser, arguments)
+    elif name == "hsrl-agent":
+        parsed(partial(importlib.import_module("hsrl_agent.evaluation.cli").parser, arguments[0]), arguments[1:])
     else:
         pytest.fail(f"{words}: got an unknown command")
 
@@ -168,11 +172,10 @@ def command(name: str) -> Callable[[list[str]], int]:
     return main
 
 
-def parsed(module: Any, arguments: list[str]) -> None:
-    """Parse arguments with a module's `parser()`."""
+def parsed(make: Callable[[], argparse.ArgumentParser], arguments: list[str]) -> None:
+    """Parse arguments with the parser that `make` returns."""
     from hsrl_gym.errors import HsrlError
 
-    make: Callable[[], argparse.ArgumentParser] = getattr(module, "parser", None) or module._parser
     try:
         make().parse_args(arguments)
     except (HsrlError, SystemExit) as error:

@@ -333,7 +333,8 @@ def test_a_folder_without_a_bundle(tmp_path: Path) -> None:
 
 
 def test_the_package_says_its_version() -> None:
-    assert hsrl_gym.__version__ == "0.1.0"
+    metadata = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{hsrl_gym.__version__}"\n' in metadata
     assert set(hsrl_gym.__all__) == {"HsrlError", "__version__"}
 
 
