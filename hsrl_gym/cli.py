@@ -1,4 +1,4 @@
-"""The `hsrl-gym` command: fetch data, build a bundle, look into one."""
+"""The `hsrl-gym` command: fetch data, build a bundle, inspect one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FORMATS = (*READERS, "synthetic")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 2 after one line about what was wrong."""
+    """Run one command; return 0, 2 after one line about an error, or 130 after an interruption."""
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = options.command
     try:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hsrl-gym: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("hsrl-gym: interrupted; nothing was left half-written.", file=sys.stderr)
+        print("hsrl-gym: interrupted; no incomplete file was left.", file=sys.stderr)
         return 130
     return 0
 
@@ -44,26 +44,26 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", help=", ".join(DATASETS))
     fetch.set_defaults(command=_fetch)
 
-    build = commands.add_parser("build", help="fit the users and the codebook to logs, and write a bundle")
-    build.add_argument("format", help=f"what the logs are: {', '.join(_FORMATS)}")
+    build = commands.add_parser("build", help="fit user models and a codebook to logs, and write a bundle")
+    build.add_argument("format", help=f"format of the logs: {', '.join(_FORMATS)}")
     build.add_argument("--logs", type=Path, help="folder of the logs (default: where `fetch` put them)")
     build.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
-    build.add_argument("--shape", default="rl4rs", help="of a synthetic world: rl4rs or ml1m")
-    build.add_argument("--slates", type=int, default=60_000, help="slates that a synthetic world logs")
-    build.add_argument("--levels", type=int, default=3, help="levels of the semantic IDs, L")
-    build.add_argument("--vocab", type=int, default=64, help="tokens of each level, V")
-    build.add_argument("--codebook", default="behaviour", help="what IDs are made of: behaviour or features")
+    build.add_argument("--shape", default="rl4rs", help="shape of a synthetic world: rl4rs or ml1m")
+    build.add_argument("--slates", type=int, default=60_000, help="number of slates in a synthetic log")
+    build.add_argument("--levels", type=int, default=3, help="number of levels of a semantic ID, L")
+    build.add_argument("--vocab", type=int, default=64, help="tokens per level, V")
+    build.add_argument("--codebook", default="behaviour", help="vectors behind the semantic IDs: behaviour or features")
     build.add_argument(
-        "--ensemble-size", type=int, default=1, help="fits that a user is the mean of; small logs need 3"
+        "--ensemble-size", type=int, default=1, help="fits per user model, which is their mean; small logs need 3"
     )
-    build.add_argument("--pool", type=int, default=20_000, help="logged rows kept in each user pool, at most")
-    build.add_argument("--epochs", type=int, default=8, help="passes over the logs to fit a user, at most")
+    build.add_argument("--pool", type=int, default=20_000, help="maximum number of logged rows in each user pool")
+    build.add_argument("--epochs", type=int, default=8, help="maximum number of epochs of a fit")
     build.add_argument("--seed", type=int, default=0)
-    build.add_argument("--device", default="cpu", help="where the users are fitted: cpu or cuda")
+    build.add_argument("--device", default="cpu", help="device of the fits: cpu or cuda")
     build.set_defaults(command=_build)
 
-    inspect = commands.add_parser("inspect", help="print what is in a bundle, and draw its pictures")
-    inspect.add_argument("bundle", help="folder of a bundle, or rl4rs / ml1m for those in the package")
+    inspect = commands.add_parser("inspect", help="print the content of a bundle, and draw its pictures")
+    inspect.add_argument("bundle", help="folder of a bundle, or rl4rs / ml1m for the packaged ones")
     inspect.add_argument("--out", type=Path, help="folder for the PNGs (default: results/inspect/NAME)")
     inspect.set_defaults(command=_inspect)
     return parser
@@ -91,7 +91,7 @@ def _build(options: argparse.Namespace) -> None:
     if not 0 <= options.seed < 2**31:
         raise HsrlError(f"got --seed {options.seed}, expected 0 to {2**31 - 1}.")
     open_device(options.device)
-    check_target(options.out)  # before minutes of work, not after
+    check_target(options.out)  # before the work, not after it
     log = _load(options)
     print(f"{len(log):,} logged slates of {log.slate_size}, {log.n_items:,} items, click rate {log.clicks.mean():.3f}")
     bundle = build_bundle(

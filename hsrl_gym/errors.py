@@ -1,4 +1,4 @@
-"""The one error a user's input can raise, and the checks that every part of the package shares."""
+"""The error for unusable input, and checks that all parts of the package share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 class HsrlError(ValueError):
-    """Input that cannot be used; the message says what was got, what was expected and what to do."""
+    """Unusable input; the message says what was got, what was expected and what to do."""
 
 
 def unknown_name(kind: str, got: object, known: Iterable[str]) -> HsrlError:
-    """Return the error for a name that nothing is registered under, with the nearest known ones."""
+    """Return the error for an unknown name; it lists the nearest known names."""
     names = sorted(known)
     near = difflib.get_close_matches(str(got), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
@@ -24,7 +24,7 @@ def open_device(name: str) -> torch.device:
     """Return the device of that name.
 
     Raises:
-        HsrlError: if there is none on this machine.
+        HsrlError: if this machine has no such device.
     """
     try:
         device = torch.device(name)

@@ -1,4 +1,4 @@
-"""The pictures of a bundle: reliability and fidelity of the learned users, use of the codebook."""
+"""The pictures of a bundle: reliability and fidelity of the learned users, token use of the codebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {"train": "C0", "eval": "C1", "true": "0.35"}
 
 
 def draw_reliability(fidelity: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
-    """Draw predicted click probability against observed click rate for each simulator, with the bins' errors."""
+    """Draw observed click rate over predicted click probability for each simulator, with 95% error bars."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(fidelity), 4.2), layout="constrained")
@@ -41,9 +41,9 @@ def draw_reliability(fidelity: Mapping[str, Mapping[str, Any]], path: str | Path
 
 
 def draw_fidelity(slices: Sequence[Slice], path: str | Path) -> None:
-    """Draw how far each user's mean prediction is from the observed click rate, and its AUC, slice by slice.
+    """Draw, per slice, each user model's mean prediction minus the observed click rate, and its AUC.
 
-    The grey band is where the observed rate itself lies with 95%: a point within it is no proof of an error.
+    The grey band is the 95% interval of the observed rate: a point inside it is no evidence of an error.
     """
     from matplotlib.figure import Figure
 
@@ -71,7 +71,7 @@ def draw_fidelity(slices: Sequence[Slice], path: str | Path) -> None:
 
 
 def draw_codebook_use(codebook: Codebook, path: str | Path) -> None:
-    """Draw how many items use each token, one panel a level, the most used first."""
+    """Draw the number of items per token, most used first, one panel per level."""
     from matplotlib.figure import Figure
 
     report = codebook.report()

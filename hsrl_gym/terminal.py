@@ -14,12 +14,13 @@ from hsrl_gym.users.true_user import TRUE_USER
 
 
 def print_bundle(bundle: Bundle) -> None:
+    """Print sizes and provenance of a bundle, the fidelity of its learned users, and the use of its codebook."""
     console = Console()
     report = bundle.codebook.report()
     facts = Table(title=f"Bundle {bundle.name}", title_justify="left", show_header=False)
-    facts.add_row("made from", bundle.source)
+    facts.add_row("source", bundle.source)
     facts.add_row("items, slate size", f"{bundle.n_items:,} ({report.n_items:,} live), {bundle.slate_size}")
-    facts.add_row("users in the pools", ", ".join(f"{name} {len(users):,}" for name, users in bundle.users.items()))
+    facts.add_row("rows in the user pools", ", ".join(f"{name} {len(users):,}" for name, users in bundle.users.items()))
     for name, value in bundle.provenance.items():
         facts.add_row(name.replace("_", " "), _plain(value))
     console.print(facts)
@@ -44,7 +45,7 @@ def print_bundle(bundle: Bundle) -> None:
     console.print(codes)
     console.print(
         f"{report.n_sids:,} SIDs for {report.n_items:,} items, {report.n_collisions} collisions "
-        f"({report.n_moved} items were moved to avoid some), reconstruction error {report.reconstruction_error:.3f}"
+        f"({report.n_moved} items were moved to avoid collisions), reconstruction error {report.reconstruction_error:.3f}"
     )
 
 

@@ -86,8 +86,8 @@ def load_movielens(folder: str | Path, slate_size: int = 10) -> InteractionLog:
       slates of 9, the paper 10.)
     - Profile: codes of gender and occupation (1 for the most frequent value, 2 for the next, ...), then the age in
       years; in 1M it is the lower end of an age bracket. `n_categorical` is 2. The zip code is left out, as nearly
-      every user has a different one. Latest has no file of users, and counts of ratings would reveal the user's future; every
-      profile is a single 0.
+      every user has a different one. Latest has no file of users, and counts of ratings would reveal the user's
+      future; every profile is a single 0.
     - Item features: each genre as 0 or 1 (18 in 1M, 19 in 100K), (year - 1980) / 20, and 1 where the year is missing.
       No feature comes from ratings.
 

@@ -211,8 +211,8 @@ def slates_from_ratings(ratings: Ratings, slate_size: int) -> InteractionLog:
     - Ratings with equal times keep the order of the file. A user's last, incomplete slate is dropped.
     - The history of a slate is the last 50 items that the user liked before its first rating.
     - The time of a slate is the time of its first rating, when it is shown. So a history never holds a like that is
-      later than its row, on either side of a split by time. Responses to a slate may come later: with MovieLens-100K split at
-      80%, 76 of the 7,676 early slates have ratings after the split.
+      later than its row, on either side of a split by time. Responses to a slate may come later: with MovieLens-100K
+      split at 80%, 76 of the 7,676 early slates have ratings after the split.
     - Items without a rating are left out. The ids of the others count from 1, in their order.
 
     Raises:

@@ -102,9 +102,3 @@ def test_fidelity(tmp_path: Path, drawn: list[matplotlib.figure.Figure]) -> None
     assert [text.get_text() for text in panels[2].get_xticklabels()] == ["1", "2"]
     assert panels[3].get_xlabel() == "clicks in the history"
     assert imread(tmp_path / "fidelity.png").std() > 0.01
-
-
-def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        draw_reliability({"eval": FIDELITY["eval"]}, tmp_path / name)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
