@@ -35,6 +35,11 @@ def test_the_paper_s_four_ablations_are_in_table_3() -> None:
     assert paper < {variant.name for variant in study.variants}
 
 
+def test_every_variant_can_be_named_on_the_command_line() -> None:
+    """`--variants` separates names by commas."""
+    assert not [variant.name for name in STUDIES for variant in read_study(name).variants if "," in variant.name]
+
+
 def test_figure_5_sweeps_what_the_paper_sweeps() -> None:
     """HSRL as it is stands for vocabulary 64 and 3 levels; what a variant changes is the value it stands at."""
     panels: dict[str, list[float]] = {}
@@ -109,7 +114,7 @@ def test_a_plan_has_each_variant_with_each_seed(tiny_bundle_folder: Path, tmp_pa
     assert by_name["w/o entropy"].settings["entropy_weight"] == 0.0
     assert by_name["w/o tied heads"].settings["policy_kwargs"] == {"heads": "free"}
     assert by_name["w/o entropy"].bundle == str(tiny_bundle_folder)
-    assert by_name["w/o behaviour (codebook, inputs)"].bundle != str(tiny_bundle_folder)
+    assert by_name["w/o behaviour (codebook and inputs)"].bundle != str(tiny_bundle_folder)
     assert len({spec.key() for spec in plan.specs}) == len(plan.specs)
     some = plan_of("--table=3", "--variants=w/o BC,w/o entropy", "--seeds=1", *given).specs
     assert [spec.variant for spec in some] == ["", "w/o entropy", "w/o BC"]
