@@ -23,18 +23,17 @@ CREDITS = ("counterfactual", "slate")
 class HSRL(PretrainedFromLog, PaperHSRL):
     """`PaperHSRL` with what this project adds. Each addition can be turned off by itself.
 
-    =============================================  ====================================================
-    Addition                                       Turned off by
-    =============================================  ====================================================
-    Pretraining on the log, then critic warm-up    `pretrain_epochs=0`
-    Counterfactual credit for each item            `credit="slate"` (eq. 21 as written)
-    Fresh data: the last 30 vector steps           `buffer_size=100_000`
-    Likelihood of the draw (Plackett-Luce)         `policy_kwargs={"likelihood": "unnormalised",
-                                                   "item_residual": False}` (eq. 14 as written)
-    Heads tied to the codebook                     `policy_kwargs={"heads": "free"}` (eq. 11 as written)
-    Item residual                                  `policy_kwargs={"item_residual": False}`
-    Privileged critic                              `policy_kwargs={"privileged_critic": False}`
-    =============================================  ====================================================
+    | Addition | Turned off by |
+    |---|---|
+    | pretraining on the log, then critic warm-up | `pretrain_epochs=0` |
+    | counterfactual credit for each item | `credit="slate"` (eq. 21 as written) |
+    | fresh data: the last 30 vector steps | `buffer_size=100_000` |
+    | likelihood of the draw (Plackett-Luce) | `likelihood="unnormalised"` and `item_residual=False` (eq. 14 as written) |
+    | heads tied to the codebook | `heads="free"` (eq. 11 as written) |
+    | item residual | `item_residual=False` |
+    | privileged critic | `privileged_critic=False` |
+
+    The switches of the last four are entries of `policy_kwargs`.
 
     Args:
         policy, env: see `PaperHSRL`.

@@ -29,21 +29,19 @@ class Losses(NamedTuple):
 class PaperHSRL(SlateActorCritic):
     """HPN and MLC trained jointly with the paper's losses and settings.
 
-    ============  ==========================================================================
-    Equation      Function
-    ============  ==========================================================================
-    10            `encoder.SASRec.forward`
-    11, 12, 13    `networks.HierarchicalPolicyNetwork.forward`
-    14            `networks.HSRLNetwork.item_scores`, `distributions.SlateDistribution`
-    15, 16, 17    `networks.MultiLevelCritic.forward`
-    18            `algorithm.SlateActorCritic.td_target`
-    19            `PaperHSRL.losses`
-    20            `critic_loss`
-    21, 22        `policy_gradient_loss`, with the clipped advantage of `PaperHSRL.item_advantages`
-    23            `negative_entropy`
-    24            `behavioral_cloning_loss`
-    25, 26        `PaperHSRL.objective`
-    ============  ==========================================================================
+    | Equation | Function |
+    |---|---|
+    | 10 | `encoder.SASRec.forward` |
+    | 11, 12, 13 | `networks.HierarchicalPolicyNetwork.forward` |
+    | 14 | `networks.HSRLNetwork.item_scores`, `distributions.SlateDistribution` |
+    | 15, 16, 17 | `networks.MultiLevelCritic.forward` |
+    | 18 | `algorithm.SlateActorCritic.td_target` |
+    | 19 | `PaperHSRL.losses` |
+    | 20 | `critic_loss` |
+    | 21, 22 | `policy_gradient_loss`, with the clipped advantage of `PaperHSRL.item_advantages` |
+    | 23 | `negative_entropy` |
+    | 24 | `behavioral_cloning_loss` |
+    | 25, 26 | `PaperHSRL.objective` |
 
     The paper does not give the learning rate, lambda_BC and the limit on the gradient norm. Codebook and item inputs
     are those of the bundle; `hsrl-gym build --codebook features` builds a bundle as in the paper.
