@@ -117,7 +117,8 @@ def test_finds_what_is_better_and_writes_it_down(
         assert written.methods[method] == best.user_attrs["settings"]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
     assert len(lines) == 16
-    assert "[a2c 1/8] Total Reward 9.36 (9.31, 9.41) * learning_rate=0.001, n_steps=1 (0 s)" in lines
+    first_line = "[a2c 1/8] Total Reward 9.36 (9.31, 9.41) * learning_rate=0.001, n_steps=1 ("  # then the seconds
+    assert any(line.startswith(first_line) for line in lines)
 
 
 def test_the_journal_says_how_a_study_was_made(call: list[str], fake: FakePool, tmp_path: Path) -> None:
