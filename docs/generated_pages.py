@@ -15,7 +15,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for each folder of results, with its table and pictures, for CONTRIBUTING and for CHANGELOG."""
     for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
         tables, pictures = sorted(folder.glob("*.md")), sorted(folder.glob("*.png"))
-        text = "\n\n".join(table.read_text(encoding="utf-8") for table in tables) or f"# {folder.name}\n"
+        text = "\n\n".join(title_first(table.read_text(encoding="utf-8")) for table in tables) or f"# {folder.name}\n"
+        text = f"---\nhide: [toc]\n---\n\n{text}"  # tables are wide
         text += "".join(f"\n![{picture.stem}]({folder.name}/{picture.name})\n" for picture in pictures)
         files.append(File.generated(config, f"results/{folder.name}.md", content=text))
         for picture in pictures:
@@ -25,3 +26,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = text.replace("](docs/", "](../").replace("](CHANGELOG.md)", "](changelog.md)")
         files.append(File.generated(config, f"project/{name.lower()}.md", content=text))
     return files
+
+
+def title_first(text: str) -> str:
+    """Return a page whose title comes before the line on the state of the code."""
+    state, sign, rest = text.partition("\n\n# ")
+    if not sign or state.startswith("# "):
+        return text
+    title, _, body = rest.partition("\n")
+    return f"# {title}\n\n{state}\n{body}"
