@@ -17,6 +17,7 @@ from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 
 ROUNDS = 12
+pytestmark = pytest.mark.speed
 
 
 @pytest.fixture(scope="module")
