@@ -97,14 +97,14 @@ def announce(console: Console, plan: Plan, found: Sequence[RunResult], n_todo: i
     finished = f"{n_finished} found finished in {plan.out / 'runs'}, " if n_finished else ""
     n_processes = min(plan.jobs, n_todo)
     where = f" on {n_processes} process{'es' * (n_processes > 1)}" if n_todo else ""
-    say(console, f"{n_runs} runs: {finished}{n_todo} to do{where}.")
+    say(console, f"{n_runs} run{'s' * (n_runs != 1)}: {finished}{n_todo} to do{where}.")
     keys = {spec.key() for spec in plan.specs}
     stale = sum(result.spec in plan.specs and result.key not in keys for result in found)
     if stale:
         say(
             console,
-            f"{stale} finished runs in {plan.out / 'runs'} come from another state of the code or the data. They are "
-            "kept, but not used.",
+            f"{stale} of the finished runs in {plan.out / 'runs'} come from another state of the code or the data and are "
+            "not used.",
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.settings import (
     NO_SETTINGS,
     Preset,
+    Settings,
     choose_settings,
     preset_names,
     read_preset,
@@ -126,41 +127,47 @@ def make_plan(given: argparse.Namespace) -> Plan:
     tasks = make_tasks(given.envs, given.bundle, given.reward, (default_env,) if default_env else preset.envs)
     methods, left_out = _methods(given, what, preset)
     notes = [*_synthetic_notes(tasks), *left_out]
-    seeds = given.seeds or preset.seeds
+    numbers = {
+        "steps": given.steps or preset.steps,
+        "n_envs": given.n_envs or preset.n_envs,
+        "n_eval_episodes": given.episodes or preset.episodes,
+        "n_checkpoints": given.checkpoints or preset.checkpoints,
+        "device": given.device,
+    }
     specs: list[RunSpec] = []
     for task in tasks:
         settings = choose_settings(given.settings, bundle_digest(task.folder))
         notes.append(f"{task.name}: settings: {settings.origin}.")
         for method in methods:
             for variant in variants:
-                changed: dict[str, Any] = settings.of(method)
-                bundle = task.bundle
-                if variant is not None:
-                    from hsrl_agent.evaluation.studies import bundle_of
-
-                    changed = merged(changed, variant.settings)
-                    bundle = bundle_of(variant, task.env, task.bundle, out)
-                resolve(method, changed)
-                specs += [
-                    RunSpec(
-                        task=task.name,
-                        env=task.env,
-                        method=method,
-                        seed=seed,
-                        steps=given.steps or preset.steps,
-                        bundle=bundle,
-                        n_envs=given.n_envs or preset.n_envs,
-                        n_eval_episodes=given.episodes or preset.episodes,
-                        n_checkpoints=given.checkpoints or preset.checkpoints,
-                        device=given.device,
-                        settings=changed,
-                        env_kwargs=task.env_kwargs,
-                        variant=variant.name if variant is not None else "",
-                        protocol_kwargs=variant.place if variant is not None else {},
-                    )
-                    for seed in seeds
-                ]
+                first = _spec(task, method, variant, settings, numbers, out)
+                specs += [replace(first, seed=seed) for seed in given.seeds or preset.seeds]
     return Plan(tuple(specs), what, out, min(given.jobs or n_cores(), len(specs)), tuple(notes))
+
+
+def _spec(
+    task: Task, method: str, variant: Variant | None, settings: Settings, numbers: Mapping[str, Any], out: Path
+) -> RunSpec:
+    """Return the run of a method, or a variant of it, with seed 0; a bundle of the variant's own is made in OUT."""
+    own, bundle, name, place = settings.of(method), task.bundle, "", {}
+    if variant is not None:
+        from hsrl_agent.evaluation.studies import bundle_of
+
+        own, bundle = merged(own, variant.settings), bundle_of(variant, task.env, task.bundle, out)
+        name, place = variant.name, variant.place
+    resolve(method, own)
+    return RunSpec(
+        task=task.name,
+        env=task.env,
+        method=method,
+        seed=0,
+        bundle=bundle,
+        settings=own,
+        env_kwargs=task.env_kwargs,
+        variant=name,
+        protocol_kwargs=place,
+        **numbers,
+    )
 
 
 def _study(what: str, given: argparse.Namespace) -> tuple[str | None, tuple[Variant | None, ...]]:

@@ -148,8 +148,8 @@ def test_runs_of_other_code_are_told_and_not_used(
     (tmp_path / "runs" / "older.json").write_text(json.dumps({**row, "key": "older"}))
     again = call(*arguments, "--methods=random", "--seeds=0", f"--out={tmp_path}")
     assert again.status == 0
-    assert "1 runs: 1 to do on 1 process." in again.output
-    assert "1 finished runs in" in again.output
+    assert "1 run: 1 to do on 1 process." in again.output
+    assert "1 of the finished runs in" in again.output
     assert "come from another state of the code or the data" in again.output
     assert len(list((tmp_path / "runs").iterdir())) == 2
 

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ENV = "HSRL-RL4RS-v0"
 ROOT = Path(__file__).parents[2]
 ENDLESS = """
@@ -32,6 +34,7 @@ def is_alive(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(tiny_bundle_folder: Path, tmp_path: Path) -> None:
     """The run that never ends is stopped with its process; the one before it is kept."""
     (tmp_path / "agents_of_mine.py").write_text(ENDLESS)

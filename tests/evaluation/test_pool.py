@@ -38,6 +38,7 @@ def rows(out: Path) -> Iterator[dict[str, Any]]:
         yield {"file": path.name, **{name: value for name, value in row.items() if "seconds" not in name}}
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_gives_the_same_rows(
     spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
