@@ -45,7 +45,8 @@ def print_bundle(bundle: Bundle) -> None:
     console.print(codes)
     console.print(
         f"{report.n_sids:,} SIDs for {report.n_items:,} items, {report.n_collisions} collisions "
-        f"({report.n_moved} items were moved to avoid collisions), reconstruction error {report.reconstruction_error:.3f}"
+        f"({report.n_moved} items were moved to avoid collisions), "
+        f"reconstruction error {report.reconstruction_error:.3f}"
     )
 
 
