@@ -18,19 +18,19 @@ class MyAgent:
     def __init__(self, env: Any, seed: int = 0) -> None:
         self.env, self.generator = env, np.random.default_rng(seed)
         self.n_items, self.slate_size = env.action_space.nvec[0], len(env.action_space.nvec)
+        self.shown, self.clicks = np.full(self.n_items, 10.0), np.ones(self.n_items)
 
     def learn(self, total_timesteps: int) -> None:
         """Act for `total_timesteps` user-steps; `env` is an SB3 VecEnv that replaces users who leave."""
-        shown, clicks = np.full(self.n_items, 10.0), np.ones(self.n_items)
         self.env.reset()
         for _ in range(total_timesteps // self.env.num_envs):
             race = self.generator.random((self.env.num_envs, self.n_items))
             _, _, _, infos = self.env.step(race.argsort(axis=1)[:, : self.slate_size])
             for info in infos:
-                shown[info["slate"] - 1] += 1
-                clicks[info["slate"] - 1] += info["clicks"]
-        self.best = (-clicks / shown).argsort()[: self.slate_size]
+                self.shown[info["slate"] - 1] += 1
+                self.clicks[info["slate"] - 1] += info["clicks"]
 
     def predict(self, observation: dict[str, Any], deterministic: bool = True) -> Any:
-        """Return an action for each user: (B, K) item numbers, counted from 0."""
-        return np.tile(self.best, (len(observation["profile"]), 1))
+        """Return an action for each user: (B, K) item numbers, counted from 0. Asked while it learns, too."""
+        best = (-self.clicks / self.shown).argsort()[: self.slate_size]
+        return np.tile(best, (len(observation["profile"]), 1))

@@ -103,8 +103,8 @@ def announce(console: Console, plan: Plan, found: Sequence[RunResult], n_todo: i
     if stale:
         say(
             console,
-            f"{stale} of the finished runs in {plan.out / 'runs'} come from another state of the code or the data and are "
-            "not used.",
+            f"{stale} of the finished runs in {plan.out / 'runs'} come from another state of the code or the data and "
+            "are not used.",
         )
 
 

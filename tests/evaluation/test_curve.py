@@ -158,3 +158,9 @@ def test_what_the_agent_says_of_itself_is_noted(spec: RunSpec, monkeypatch: pyte
 def test_the_last_update_is_noted_too(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsrl_agent.algorithm.LOG_EVERY", 16)
     assert run(replace(spec, settings={"pretrain_epochs": 0})).metrics["steps"] == [128]
+
+
+def test_the_agent_of_the_examples_has_a_curve(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    result = run(replace(spec, method="examples.my_agent:MyAgent", n_checkpoints=4))
+    assert [point.steps for point in result.curve] == [0, 32, 64, 96, 128]
