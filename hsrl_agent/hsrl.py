@@ -28,7 +28,7 @@ class HSRL(PretrainedFromLog, PaperHSRL):
     | pretraining on the log, then critic warm-up | `pretrain_epochs=0` |
     | counterfactual credit for each item | `credit="slate"` (eq. 21 as written) |
     | fresh data: the last 30 vector steps | `buffer_size=100_000` |
-    | likelihood of the draw (Plackett-Luce) | `likelihood="unnormalised"` and `item_residual=False` (eq. 14) |
+    | likelihood of the draw (Plackett-Luce) | `likelihood="unnormalised"`, `item_residual=False` (eq. 14 as written) |
     | heads tied to the codebook | `heads="free"` (eq. 11 as written) |
     | item residual | `item_residual=False` |
     | privileged critic | `privileged_critic=False` |
