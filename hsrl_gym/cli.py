@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("format", help=f"format of the logs: {', '.join(_FORMATS)}")
     build.add_argument("--logs", type=Path, help="folder of the logs (default: where `fetch` put them)")
     build.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
+    build.add_argument("--name", help="name of the bundle in tables (default: that of its folder)")
     build.add_argument("--shape", default="rl4rs", help="shape of a synthetic world: rl4rs or ml1m")
     build.add_argument("--slates", type=int, default=60_000, help="number of slates in a synthetic log")
     build.add_argument("--levels", type=int, default=3, help="number of levels of a semantic ID, L")
@@ -105,6 +107,7 @@ def _build(options: argparse.Namespace) -> None:
         codebook=options.codebook,
         ensemble_size=options.ensemble_size,
     )
+    bundle = replace(bundle, name=options.name or options.out.resolve().name)
     folder = save_bundle(bundle, options.out)
     print_bundle(bundle)
     print(f"bundle: {folder} (pictures: `hsrl-gym inspect {folder}`)")

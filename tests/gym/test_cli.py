@@ -20,6 +20,7 @@ def test_builds_and_inspects_a_synthetic_bundle(tmp_path: Path, capsys: pytest.C
     out = tmp_path / "bundle"
     assert main(["build", "synthetic", "--slates", "300", "--out", str(out), *TINY]) == 0
     bundle = load_bundle(out)
+    assert bundle.name == "bundle"  # the folder's, unless --name says another
     assert bundle.codebook.vocabulary == (18, 18)
     assert bundle.source == "SyntheticWorld('rl4rs', seed=0)"
     assert bundle.provenance["world"] == {"shape": "rl4rs", "seed": 0}

@@ -56,12 +56,14 @@ def _compare(task: str, first: Line, second: Line) -> tuple[str, list[str]]:
         return f"{first.label} leads on {task}", [f"It has no seed in common with {second.label}, the next."]
     gap = interval([ours[seed] - theirs[seed] for seed in common])
     lead = f"It is {gap.text()} ahead of {second.label}, the next, paired by seed."
+    if gap.low is not None and gap.low <= 0:
+        title, doubts = f"{first.label} and {second.label} are level on {task}", ["The interval holds zero."]
+    else:
+        title, doubts = f"{first.label} leads on {task}", []
     if len(common) < _FEWEST:
         few = "One seed has" if len(common) == 1 else "Two seeds have"
-        return f"{first.label} is ahead on {task}", [lead, f"{few} no 95% interval."]
-    if gap.low is not None and gap.low > 0:
-        return f"{first.label} leads on {task}", [lead]
-    return f"{first.label} and {second.label} are level on {task}", [lead, "The interval holds zero."]
+        title, doubts = title.replace(" leads ", " is ahead "), [f"{few} no 95% interval."]
+    return title, [lead, *doubts]
 
 
 def _reference_lines(lines: Sequence[Line], ranked: Sequence[Line]) -> list[str]:

@@ -34,6 +34,10 @@ def test_methods_that_are_level() -> None:
     assert "The interval holds zero." in text
 
 
+def test_two_seeds_whose_range_holds_zero() -> None:
+    assert finding(*runs("sl", 9.0, 11.0), *runs("hsrl", 10.0, 10.5))[0] == "HSRL and SL are level on ML1M"
+
+
 def test_few_seeds_and_an_hsrl_that_is_behind() -> None:
     real = {"source": "MovieLens"}
     title, text = finding(
