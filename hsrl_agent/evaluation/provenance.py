@@ -57,6 +57,16 @@ def versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
+    """Return `digest_on_disk` as it was when this process first asked, as its modules do not change any more."""
+    return digest_on_disk()
+
+
+def code_changed() -> bool:
+    """Return whether the code on disk differs from `code_digest`."""
+    return digest_on_disk() != code_digest()
+
+
+def digest_on_disk() -> str:
     """Return a hash of the code of hsrl_gym and hsrl_agent: 12 hex digits, the same on every machine.
 
     Comments, docstrings and formatting do not count, nor do the modules that only draw results.
@@ -75,6 +85,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
             yield path.relative_to(root.parent).as_posix(), path
 
 
+@lru_cache(maxsize=1024)  # every run asks twice
 def bare_code(source: str) -> str:
     """Return Python source without comments, docstrings and formatting."""
     tree = ast.parse(source)
