@@ -160,6 +160,11 @@ def test_results_are_rendered_again(first: Call, folder: Path, tmp_path: Path) -
     again = call("report", "out", f"--out={tmp_path / 'again'}")
     assert again.status == 0
     assert {path.name for path in (tmp_path / "again").iterdir()} >= {"table2.md", "table2.csv", "report.html"}
+    other = json.loads((folder / "out" / "results.jsonl").read_text().splitlines()[0])
+    (tmp_path / "other.jsonl").write_text(json.dumps({**other, "key": "other"}) + "\n")
+    mixed = call("report", "out", str(tmp_path / "other.jsonl"), f"--out={tmp_path / 'mixed'}")
+    assert (mixed.status, mixed.output) == (2, "")
+    assert mixed.errors.startswith("hsrl-agent report: got two different runs for RL4RS tiny random seed 0: ")
     nothing = call("report", str(tmp_path / "nowhere"), f"--out={tmp_path}")
     assert (nothing.status, nothing.output) == (2, "")
     assert nothing.errors.startswith(f"hsrl-agent report: {tmp_path / 'nowhere'}: no such file or folder")
