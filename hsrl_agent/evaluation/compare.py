@@ -77,7 +77,8 @@ def compare(plan: Plan, name: str) -> int:
             if line not in complaints:
                 say(console, line)
     n_failed = sum(key not in found for key in keys)
-    results = [replace(found[key], spec=spec) for spec, key in zip(plan.specs, keys, strict=True) if key in found]
+    planned = zip(plan.specs, keys, strict=True)
+    results = [replace(found[key], spec=spec, kind=plan.what) for spec, key in planned if key in found]
     files = write_details(plan.out, todo, failed)
     if results:
         report = write_report(results, plan.out, plan.what, plan.seeds())

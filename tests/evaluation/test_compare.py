@@ -106,6 +106,7 @@ def test_a_log_holds_no_control_characters(first: Call) -> None:
 def test_tables_are_printed_and_written(first: Call, folder: Path) -> None:
     out = folder / "out"
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert {row["kind"] for row in rows} == {"table2"}
     assert [row["spec"]["method"] for row in rows] == ["random", "a2c", "agents_of_mine:Fine"]
     table = (out / "table2.md").read_text()
     for row in rows:
