@@ -68,9 +68,9 @@ def parser(name: str) -> Parser:
 
 def _report(given: Namespace) -> int:
     from hsrl_agent.evaluation.report.write import kind_of, print_report, write_report
-    from hsrl_agent.evaluation.store import read_results
+    from hsrl_agent.evaluation.store import read_together
 
-    results = [result for path in given.paths for result in read_results(path)]
+    results = read_together(given.paths)
     seeds = {
         task: sorted({one.spec.seed for one in results if one.spec.task == task})
         for task in dict.fromkeys(result.spec.task for result in results)

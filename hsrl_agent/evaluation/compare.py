@@ -72,8 +72,13 @@ def compare(plan: Plan, name: str) -> int:
         except KeyboardInterrupt:
             return interrupted(plan, keys, name)
         failed = [end for end in ends if end.result is None]
-        found, _ = read_runs(plan.out)
-    results = [replace(found[key], spec=spec) for spec, key in zip(plan.specs, keys, strict=True) if key in found]
+        found, later = read_runs(plan.out)
+        for line in later:
+            if line not in complaints:
+                say(console, line)
+    n_failed = sum(key not in found for key in keys)
+    planned = zip(plan.specs, keys, strict=True)
+    results = [replace(found[key], spec=spec, kind=plan.what) for spec, key in planned if key in found]
     files = write_details(plan.out, todo, failed)
     if results:
         report = write_report(results, plan.out, plan.what, plan.seeds())
@@ -81,13 +86,13 @@ def compare(plan: Plan, name: str) -> int:
         print_report(console, results, plan.what, plan.seeds())
     for path in files:
         say(console, f"written: {path}")
-    if failed:
+    if n_failed:
         without = "" if results else ", so there is no table"
         print(
-            f"{name}: {len(failed)} of {len(keys)} runs failed{without}; the same command tries them again.",
+            f"{name}: {n_failed} of {len(keys)} runs failed{without}; the same command tries them again.",
             file=sys.stderr,
         )
-    return 1 if failed else 0
+    return 1 if n_failed else 0
 
 
 def announce(console: Console, plan: Plan, found: Sequence[RunResult], n_todo: int) -> None:

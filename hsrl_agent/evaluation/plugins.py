@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _GIVEN = {"policy", "env", "seed", "device", "_init_setup_model"}  # by the run,
 _GIVEN_TO_POLICIES = {"observation_space", "action_space", "lr_schedule"}
 _RANK = 1_000  # below all records
 _SPARE_LOOKS = (Look("#009E73", "<"), Look("#117733", "p"), Look("#B8B000", "h"), Look("#8C6D31", "d"))
+_imported: dict[str, tuple[ModuleSpec | None, str | None]] = {}  # name: its module as imported, digest of its file
 
 
 def is_plugin(name: str) -> bool:
@@ -160,11 +162,22 @@ def source_digest(name: str, kind: str = "agent") -> str | None:
     """Return the sha256 of the file that "package.module:name" stands in.
 
     None for the records of hsrl_agent and for whatever stands in hsrl_agent: `provenance.code_digest` covers those.
+    The first digest after each import is remembered for `source_changed`.
     """
     if not is_plugin(name) or name.startswith("hsrl_agent."):
         return None
     origin = inspect.getsourcefile(load_object(name, kind))
-    return None if origin is None else hashlib.sha256(Path(origin).read_bytes()).hexdigest()
+    digest = None if origin is None else hashlib.sha256(Path(origin).read_bytes()).hexdigest()
+    imported = sys.modules[name.partition(":")[0]].__spec__  # a new one after importlib.reload
+    if name not in _imported or _imported[name][0] is not imported:
+        _imported[name] = (imported, digest)
+    return digest
+
+
+def source_changed(name: str, kind: str = "agent") -> bool:
+    """Return whether the file of "package.module:name" differs from what this process has imported."""
+    digest = source_digest(name, kind)
+    return digest is not None and digest != _imported[name][1]
 
 
 def _check_call(name: str, agent_class: type, settings: Mapping[str, Any]) -> None:

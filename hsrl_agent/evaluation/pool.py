@@ -73,11 +73,15 @@ def run_all(specs: Iterable[RunSpec] | NextSpec, jobs: int, watcher: Watcher, ou
         out: folder of the results; None writes none.
     """
     if callable(specs):
-        next_spec = specs
-    else:
-        waiting = iter(specs)
+        ask = specs
 
-        def next_spec() -> RunSpec | None:
+        def next_run() -> tuple[RunSpec, str | None] | None:
+            spec = ask()
+            return None if spec is None else (spec, None)
+    else:
+        waiting = iter([(spec, spec.key()) for spec in specs])  # the keys before anybody edits a file
+
+        def next_run() -> tuple[RunSpec, str | None] | None:
             return next(waiting, None)
 
     free: list[Slot] = []
@@ -86,12 +90,13 @@ def run_all(specs: Iterable[RunSpec] | NextSpec, jobs: int, watcher: Watcher, ou
     ends: list[Ended] = []
     try:
         while True:
-            while len(running) < jobs and (spec := next_spec()) is not None:
+            while len(running) < jobs and (planned := next_run()) is not None:
+                spec, key = planned
                 if not free:
                     free.append(Slot(out))
                     slots.append(free[-1])
                 slot = free.pop()
-                running[slot.submit(spec)] = (slot, spec)
+                running[slot.submit(spec, key)] = (slot, spec)
                 watcher.started(spec)
             if not running:
                 return ends
@@ -125,10 +130,10 @@ class Slot:
         self.reports, theirs = context.Pipe(duplex=False)
         self.executor = ProcessPoolExecutor(1, context, _start_worker, (theirs, self.out))
 
-    def submit(self, spec: RunSpec) -> Future[Ended]:
-        """Start a run."""
+    def submit(self, spec: RunSpec, key: str | None) -> Future[Ended]:
+        """Start a run; for `key` see `run.run`."""
         with _deaf_to_interrupts():  # the process inherits this, so that Ctrl-C is the parent's to handle
-            return self.executor.submit(_work, spec)
+            return self.executor.submit(_work, spec, key)
 
     def steps(self) -> Iterator[int]:
         """Return the user-steps reported since the last call."""
@@ -193,12 +198,12 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _work(spec: RunSpec) -> Ended:
+def _work(spec: RunSpec, key: str | None) -> Ended:
     """Run, and write the result here, so that it is safe even if the parent is gone."""
     from hsrl_agent.evaluation.run import run
 
     try:
-        result = run(spec, _Reporter())
+        result = run(spec, _Reporter(), key)
         if _out is not None:
             write_result(_out, result)
         return Ended(spec, result)

@@ -59,7 +59,7 @@ class BarDisplay(LineDisplay):
         )
         self.overall = self.bars.add_task(f"0 of {len(costs)} runs", total=self.total, note="")
         self.tasks: dict[str, TaskID] = {}
-        self.first: dict[str, tuple[float, int]] = {}  # when a run first reported, and how far it was
+        self.first: dict[str, tuple[float, int]] = {}  # when a run first reported steps, and how far it was
         self.share: dict[str, float] = {}
         self.began = time.monotonic()
 
@@ -79,7 +79,8 @@ class BarDisplay(LineDisplay):
     def stepped(self, spec: RunSpec, steps: int) -> None:
         """See `Watcher.stepped`."""
         now = time.monotonic()
-        began, at = self.first.setdefault(spec.name, (now, steps))
+        # A run reports 0 before it pretrains, which is no part of its pace.
+        began, at = self.first.setdefault(spec.name, (now, steps)) if steps else (now, 0)
         note = f"{(steps - at) / (now - began):,.0f} user-steps/s" if steps > at and now > began else "learning"
         if steps >= spec.steps:
             note = "scoring"
@@ -110,9 +111,21 @@ class BarDisplay(LineDisplay):
 def in_short(result: RunResult) -> str:
     """Return a result in a few words."""
     score, seconds = result.score, result.train_seconds + result.eval_seconds
-    speed = result.spec.steps / result.train_seconds if result.learns_online and result.train_seconds > 0 else None
-    pace = f", {speed:,.0f} user-steps/s" if speed else ""
-    return f"Total Reward {score.total_reward:.2f}, Depth {score.depth:.2f} ({seconds:.0f} s{pace})"
+    speed = pace(result) if result.learns_online else None
+    said = f", {speed:,.0f} user-steps/s" if speed is not None and speed >= 1.0 else ""
+    return f"Total Reward {score.total_reward:.2f}, Depth {score.depth:.2f} ({seconds:.0f} s{said})"
+
+
+def pace(result: RunResult) -> float | None:
+    """Return the user-steps a second between the first and the last point of the learning curve, None without two.
+
+    What comes before the first step, as pretraining does, is no part of it.
+    """
+    if len(result.curve) < 2:
+        return None
+    first, last = result.curve[0], result.curve[-1]
+    seconds = last.seconds - first.seconds
+    return (last.steps - first.steps) / seconds if seconds > 0 else None
 
 
 def clock(seconds: float) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -57,6 +58,16 @@ def versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
+    """Return `digest_on_disk` as it was when this process first asked, as its modules do not change any more."""
+    return digest_on_disk()
+
+
+def code_changed() -> bool:
+    """Return whether the code on disk differs from `code_digest`."""
+    return digest_on_disk() != code_digest()
+
+
+def digest_on_disk() -> str:
     """Return a hash of the code of hsrl_gym and hsrl_agent: 12 hex digits, the same on every machine.
 
     Comments, docstrings and formatting do not count, nor do the modules that only draw results.
@@ -75,13 +86,33 @@ def _sources() -> Iterator[tuple[str, Path]]:
             yield path.relative_to(root.parent).as_posix(), path
 
 
+@lru_cache(maxsize=1024)  # every run asks twice
 def bare_code(source: str) -> str:
-    """Return Python source without comments, docstrings and formatting."""
+    """Return Python source without comments, docstrings and formatting, in words that all versions of Python share.
+
+    `ast.dump` is no such form: what it writes of fields that are empty differs between versions, and 3.12 added some.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return ast.dump(tree)
+        if isinstance(node, ast.JoinedStr):  # 3.12 ends some with an empty text
+            node.values = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+    return _in_words(tree)
+
+
+def _in_words(part: Any) -> str:
+    """Return a part of a syntax tree as text: names and fields in alphabetical order, without fields that are empty."""
+    if isinstance(part, list):
+        return f"[{' '.join(map(_in_words, part))}]"
+    if isinstance(part, ast.AST):
+        kept = (
+            part._fields
+            if isinstance(part, ast.Constant)
+            else [name for name in part._fields if getattr(part, name, None) not in (None, [])]
+        )
+        return f"({type(part).__name__}{''.join(f' {name}={_in_words(getattr(part, name))}' for name in sorted(kept))})"
+    return ascii(part)
 
 
 @lru_cache(maxsize=1)

@@ -68,6 +68,7 @@ class RunResult:
         train_seconds, eval_seconds: of learning, of scoring.
         provenance: versions, code, machine.
         extra: further numbers of the protocol by name.
+        kind: what the run was compared for, one of `report.write.KINDS`; "" where nobody has said it.
     """
 
     key: str
@@ -86,6 +87,7 @@ class RunResult:
     eval_seconds: float
     provenance: Provenance
     extra: Mapping[str, float] = field(default_factory=dict)
+    kind: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""

@@ -18,8 +18,8 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from hsrl_agent.evaluation.curve import LearningCurve, Progress, point
-from hsrl_agent.evaluation.plugins import load_object, resolve
-from hsrl_agent.evaluation.provenance import provenance
+from hsrl_agent.evaluation.plugins import load_object, resolve, source_changed
+from hsrl_agent.evaluation.provenance import code_changed, provenance
 from hsrl_agent.evaluation.result import CurvePoint, DataFacts, RunResult, Score
 from hsrl_agent.evaluation.scoring import Scores, describe_codebook, evaluate
 from hsrl_agent.evaluation.spec import RunSpec
@@ -29,6 +29,7 @@ from hsrl_agent.vec_env import make_vec_env, slate_vector_env
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.bundle.simulators import knows_world
 from hsrl_gym.envs.vector_env import SlateVectorEnv
+from hsrl_gym.errors import HsrlError
 from hsrl_gym.users.true_user import TRUE_USER, TrueUsers
 
 CURVE_EPISODES = 200  # sessions that score a point of the learning curve, at most
@@ -40,7 +41,7 @@ def no_progress(steps: int) -> None:
     """Say nothing."""
 
 
-def run(spec: RunSpec, progress: Progress = no_progress) -> RunResult:
+def run(spec: RunSpec, progress: Progress = no_progress, key: str | None = None) -> RunResult:
     """Return the result of a run, by the protocol of its spec and on one torch thread.
 
     The number of threads changes the order in which floats are summed. One thread gives the same result on every
@@ -49,13 +50,30 @@ def run(spec: RunSpec, progress: Progress = no_progress) -> RunResult:
     Args:
         spec: what to run.
         progress: called with the user-steps that the agent has learned from.
+        key: of the spec when it was planned; by default that at the start of the run.
 
     Raises:
-        HsrlError: for whatever is wrong with the spec.
+        HsrlError: for whatever is wrong with the spec; if the source or the bundle has changed since it was planned.
     """
+    key = spec.key() if key is None else key
+    check_unchanged(spec, key)
     protocol: Protocol = load_object(spec.protocol, "protocol")
     with one_thread():
-        return protocol(spec, progress)
+        result = protocol(spec, progress)
+    check_unchanged(spec, key)
+    return replace(result, key=key)
+
+
+def check_unchanged(spec: RunSpec, key: str) -> None:
+    """Refuse a run whose key would name other code or data than those that it used.
+
+    Raises:
+        HsrlError: if the key of the spec is another one by now, or a file differs from what this process imported.
+    """
+    code_differs = code_changed() or source_changed(spec.method) or source_changed(spec.protocol, "protocol")
+    if code_differs or spec.key() != key:
+        what = "source" if code_differs else "source or bundle"
+        raise HsrlError(f"{what} changed during the run or since it was planned, so its result is not kept; run again.")
 
 
 @contextmanager

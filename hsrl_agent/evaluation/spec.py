@@ -19,6 +19,8 @@ SCHEMA = 3  # of `RunSpec` and `RunResult` as they are written
 SEED_STRIDE = 100_000
 MAX_SEED = 2**32 // SEED_STRIDE - 1
 EVAL_SEEDS = 2**40
+MAX_CHECKPOINTS = 10_000
+MAX_STEPS = 10**9  # months of learning; more is a slip of the keyboard
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,15 @@ class RunSpec:
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
             raise HsrlError(f"got seed {self.seed}, expected 0 to {MAX_SEED}.")
-        for name, most in (("n_envs", SEED_STRIDE), ("n_eval_episodes", SEED_STRIDE), ("steps", None)):
+        for name, most in (
+            ("n_envs", SEED_STRIDE),
+            ("n_eval_episodes", SEED_STRIDE),
+            ("steps", MAX_STEPS),
+            ("n_checkpoints", MAX_CHECKPOINTS),
+        ):
             value = getattr(self, name)
-            if value < 1 or (most is not None and value > most):
-                raise HsrlError(f"got {name} {value}, expected at least 1{f' and at most {most}' if most else ''}.")
-        if self.n_checkpoints < 1:
-            raise HsrlError(f"got n_checkpoints {self.n_checkpoints}, expected at least 1 (the final score).")
+            if not 1 <= value <= most:
+                raise HsrlError(f"got {name} {value}, expected at least 1 and at most {most}.")
 
     @property
     def name(self) -> str:

@@ -101,6 +101,25 @@ def read_results(path: Path) -> list[RunResult]:
     return results
 
 
+def read_together(paths: Iterable[Path]) -> list[RunResult]:
+    """Return the results of several files or folders, see `read_results`; a run that stands in two of them once.
+
+    Raises:
+        HsrlError: also for two different runs that are the same cell of a table, with both places and keys.
+    """
+    cells: dict[tuple[str, str, int], tuple[Path, RunResult]] = {}
+    for path in paths:
+        for result in read_results(path):
+            spec = result.spec
+            first_path, first = cells.setdefault((spec.task, spec.line, spec.seed), (path, result))
+            if first.key != result.key:
+                raise HsrlError(
+                    f"got two different runs for {spec.name}: {first.key} in {first_path} and {result.key} in {path}; "
+                    "report them one by one, or leave one out."
+                )
+    return [result for _, result in cells.values()]
+
+
 def results_frame(results: Sequence[RunResult]) -> pd.DataFrame:
     """Return results as a DataFrame, a row a run, with flat columns.
 

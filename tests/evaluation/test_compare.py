@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hsrl_agent.evaluation import cli
+from hsrl_agent.evaluation.pool import Ended, run_all
 
 ENV = "HSRL-RL4RS-v0"
 AGENTS = """
@@ -104,6 +106,7 @@ def test_a_log_holds_no_control_characters(first: Call) -> None:
 def test_tables_are_printed_and_written(first: Call, folder: Path) -> None:
     out = folder / "out"
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert {row["kind"] for row in rows} == {"table2"}
     assert [row["spec"]["method"] for row in rows] == ["random", "a2c", "agents_of_mine:Fine"]
     table = (out / "table2.md").read_text()
     for row in rows:
@@ -158,6 +161,11 @@ def test_results_are_rendered_again(first: Call, folder: Path, tmp_path: Path) -
     again = call("report", "out", f"--out={tmp_path / 'again'}")
     assert again.status == 0
     assert {path.name for path in (tmp_path / "again").iterdir()} >= {"table2.md", "table2.csv", "report.html"}
+    other = json.loads((folder / "out" / "results.jsonl").read_text().splitlines()[0])
+    (tmp_path / "other.jsonl").write_text(json.dumps({**other, "key": "other"}) + "\n")
+    mixed = call("report", "out", str(tmp_path / "other.jsonl"), f"--out={tmp_path / 'mixed'}")
+    assert (mixed.status, mixed.output) == (2, "")
+    assert mixed.errors.startswith("hsrl-agent report: got two different runs for RL4RS tiny random seed 0: ")
     nothing = call("report", str(tmp_path / "nowhere"), f"--out={tmp_path}")
     assert (nothing.status, nothing.output) == (2, "")
     assert nothing.errors.startswith(f"hsrl-agent report: {tmp_path / 'nowhere'}: no such file or folder")
@@ -173,3 +181,29 @@ def test_a_call_that_cannot_be_run_gets_one_line(folder: Path, tmp_path: Path) -
     got = call("compare", "--methods=random", "--out", str(tmp_path / "file" / "sub"))
     assert got.status == 2
     assert "Not a directory" in got.errors
+
+
+def test_a_file_edited_during_a_comparison_is_told(folder: Path, arguments: list[str], tmp_path: Path) -> None:
+    """Its run fails and leaves no result that a later call would take for one of the file as it is then."""
+    edits = "    def learn(self, total_timesteps):\n        with open(__file__, 'a') as file: file.write('# changed')\n"
+    (folder / "edited_agent.py").write_text(f"from agents_of_mine import Fine\n\nclass Edits(Fine):\n{edits}")
+    got = call(*arguments, "--methods=random", "--seeds=0", f"--out={tmp_path}", "--agent=edited_agent:Edits")
+    assert got.status == 1
+    assert "edited_agent:Edits seed 0: FAILED: source changed during the run" in got.output
+    assert got.errors == "hsrl-agent compare: 1 of 2 runs failed; the same command tries them again.\n"
+    assert ["random" in path.name for path in (tmp_path / "runs").iterdir()] == [True]
+
+
+def test_a_result_that_is_not_there_counts_as_failed(
+    folder: Path, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(specs: list[Any], jobs: int, watcher: Any, out: Path) -> list[Ended]:
+        ends = run_all(specs, jobs, watcher, out)
+        for path in (out / "runs").iterdir():
+            path.unlink()
+        return ends
+
+    monkeypatch.setattr("hsrl_agent.evaluation.pool.run_all", lose)
+    got = call(*arguments, "--methods=random", "--seeds=0", f"--out={tmp_path}")
+    assert got.status == 1
+    assert "1 of 1 runs failed, so there is no table" in got.errors

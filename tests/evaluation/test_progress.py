@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from fake_results import make_result
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from hsrl_agent.evaluation.pool import Ended, one_line
 from hsrl_agent.evaluation.progress import BarDisplay, LineDisplay, clock, in_short, make_display
+from hsrl_agent.evaluation.result import CurvePoint
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_gym.errors import HsrlError
 
@@ -24,6 +26,8 @@ def test_bars_of_a_terminal() -> None:
         display.started(SPEC)
         display.started(OTHER)
         display.stepped(SPEC, 0)
+        assert SPEC.name not in display.first  # pretraining begins
+        display.stepped(SPEC, 200)
         display.stepped(SPEC, 500)
         assert display.bars.tasks[0].percentage == pytest.approx(100 * 1.5 / 4)
         display.ended(Ended(OTHER, message="no luck"))
@@ -49,6 +53,13 @@ def test_a_log_has_one_line_a_run() -> None:
 
 def test_a_method_that_does_not_learn_online_has_no_pace() -> None:
     assert in_short(make_result("sl", 0, 3.0)) == "Total Reward 3.00, Depth 4.00 (3 s)"
+
+
+def test_pretraining_does_not_slow_the_pace() -> None:
+    slow = make_result("hsrl", 0, 3.0, train_seconds=42.0)
+    curve = (CurvePoint(0, 40.0, 1.0, 2.0), CurvePoint(3_200, 42.0, 3.0, 4.0))
+    assert in_short(replace(slow, curve=curve)) == "Total Reward 3.00, Depth 4.00 (43 s, 1,600 user-steps/s)"
+    assert in_short(replace(slow, curve=curve[1:])) == "Total Reward 3.00, Depth 4.00 (43 s)"
 
 
 def test_clock() -> None:

@@ -33,6 +33,14 @@ class Remembers:
     def learn(self, n): self.first = self.env.reset()['profile']; SEEN.append((self.seed, self.first, n))
     def predict(self, o, deterministic=True): return [[0, 1, 2, 3]] * len(o['profile'])
 """
+EDITS = """
+class Edits:
+    action_mode = 'item'
+    def __init__(self, env, seed): ...
+    def learn(self, n):
+        with open(__file__, 'a') as file: file.write('# changed')
+    def predict(self, o, deterministic=True): return [[0, 1, 2, 3]] * len(o['profile'])
+"""
 PROTOCOL = """
 import torch
 from hsrl_agent.evaluation.run import learn_and_score
@@ -197,3 +205,36 @@ def test_refuses_unknown_names(spec: RunSpec, tmp_path: Path) -> None:
             run(replace(spec, **change))
     with pytest.raises(HsrlError, match=r"no bundle\.yaml here"):
         replace(spec, bundle=str(tmp_path)).key()
+
+
+def test_a_file_edited_during_the_run_spoils_it(spec: RunSpec, plugins: Path) -> None:
+    """The key would be that of a source which nobody ran."""
+    plugins.write_text(EDITS)
+    sys.modules.pop("plugins_for_tests", None)
+    own = replace(spec, method="plugins_for_tests:Edits", settings={})
+    with pytest.raises(HsrlError, match="source changed during the run or since it was planned"):
+        run(own)
+
+
+def test_a_file_edited_after_its_import_cannot_be_run(spec: RunSpec, plugins: Path) -> None:
+    own = replace(spec, method="plugins_for_tests:Items", settings={})
+    planned = own.key()
+    plugins.write_text(plugins.read_text() + "# changed\n")
+    for key in (None, planned, own.key()):
+        with pytest.raises(HsrlError, match="source changed"):
+            run(own, key=key)
+
+
+def test_the_code_edited_during_the_run_spoils_it(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter(["before", "after"])
+    monkeypatch.setattr("hsrl_agent.evaluation.provenance.code_digest", lambda: "before")
+    monkeypatch.setattr("hsrl_agent.evaluation.provenance.digest_on_disk", lambda: next(states))
+    with pytest.raises(HsrlError, match="source changed"):
+        run(replace(spec, method="popularity"))
+
+
+def test_a_run_keeps_the_key_it_was_planned_with(spec: RunSpec) -> None:
+    own = replace(spec, method="popularity")
+    assert run(own, key=own.key()).key == own.key()
+    with pytest.raises(HsrlError, match="source or bundle changed"):
+        run(own, key="another")

@@ -88,9 +88,11 @@ def test_key_goes_by_the_source_of_an_agent(spec: RunSpec, plugins: Path) -> Non
         ({"seed": -1}, "got seed -1, expected 0 to"),
         ({"seed": MAX_SEED + 1}, "expected 0 to"),
         ({"steps": 0}, "got steps 0, expected at least 1"),
+        ({"steps": 10**9 + 1}, "got steps 1000000001, expected at least 1 and at most 1000000000"),
         ({"n_envs": 0}, "got n_envs 0, expected at least 1"),
         ({"n_eval_episodes": 100_001}, "at most 100000"),
         ({"n_checkpoints": 0}, "got n_checkpoints 0"),
+        ({"n_checkpoints": 10_001}, "got n_checkpoints 10001, expected at least 1 and at most 10000"),
     ],
 )
 def test_refuses_a_run_that_cannot_be(spec: RunSpec, change: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fake_results import make_result
 from hsrl_agent.evaluation.store import (
     read_results,
     read_runs,
+    read_together,
     results_frame,
     write_result,
     write_results,
@@ -71,6 +73,25 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     write_results([ONE], tmp_path).write_text(json.dumps(ONE.to_dict()) + "\n{}\n")
     with pytest.raises(HsrlError, match=r"results\.jsonl, line 2: got a result of schema None, expected 3"):
         read_results(tmp_path)
+
+
+def test_results_of_several_places_are_put_together(tmp_path: Path) -> None:
+    write_results([ONE], tmp_path / "a")
+    write_results([OTHER, ONE], tmp_path / "b")
+    assert read_together([tmp_path / "a", tmp_path / "b"]) == [ONE, OTHER]
+
+
+def test_two_runs_of_one_cell_are_refused(tmp_path: Path) -> None:
+    write_results([ONE], tmp_path / "a")
+    write_results([replace(ONE, key="another")], tmp_path / "b")
+    with pytest.raises(
+        HsrlError, match=r"two different runs for ML1M hsrl seed 0: ML1M-hsrl-0 in .*a and another in .*b"
+    ):
+        read_together([tmp_path / "a", tmp_path / "b"])
+    for key in ("old", "new"):
+        write_result(tmp_path / "c", replace(ONE, key=key))
+    with pytest.raises(HsrlError, match="two different runs"):
+        read_together([tmp_path / "c"])
 
 
 def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:

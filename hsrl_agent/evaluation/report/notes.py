@@ -17,6 +17,7 @@ SWEET_POINT = (
     "`sweet_point` rewards a deliberate miss. With a slate of 9, 9 clicks at every step end at 9.0 in 10 steps; 8 "
     "clicks end at 15.6 in 16 steps. A high Total Reward can mean that a method learned this and nothing else."
 )
+_DECIDE_DIGITS = ("torch", "numpy")  # packages whose version changes sums and random numbers
 CHANCE = (
     "P(HSRL better) is the probability of improvement: the share of all pairs of an HSRL run and a run of the method "
     "in which HSRL has the higher Total Reward. It needs two runs of each."
@@ -24,18 +25,19 @@ CHANCE = (
 
 
 def code_state(results: Sequence[RunResult]) -> str:
-    """Return the line that names the state of the code, or warns that there are several."""
+    """Return the line that names the state of the code, or warns that there are several, of it or of its packages."""
     states: dict[str, str] = {}
     for result in results:
         commit = short_commit(result.provenance.git_commit)
         states.setdefault(result.provenance.code or commit, commit)
     names = sorted(set(states.values()))
-    if len(states) == 1:
+    mixed = [f"{len(states)} states of the code ({', '.join(names)})"] if len(states) > 1 else []
+    for package in _DECIDE_DIGITS:
+        found = sorted({result.provenance.versions.get(package, "unknown") for result in results})
+        mixed += [f"{len(found)} versions of {package} ({', '.join(found)})"] if len(found) > 1 else []
+    if not mixed:
         return f"Code: commit {names[0]}."
-    return (
-        f"**Mixed: these rows come from {len(states)} states of the code ({', '.join(names)}); do not compare them to "
-        "the last digit.**"
-    )
+    return f"**Mixed: these rows come from {listed(mixed)}; do not compare them to the last digit.**"
 
 
 def short_commit(commit: str | None) -> str:

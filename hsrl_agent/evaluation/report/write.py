@@ -31,7 +31,13 @@ Asked = Mapping[str, Sequence[int]]
 
 
 def kind_of(results: Sequence[RunResult]) -> str:
-    """Return which of `KINDS` finished runs are, so that they can be drawn again without being told."""
+    """Return which of `KINDS` finished runs are, so that they can be drawn again without being told.
+
+    It is what their comparison has noted. Runs of several kinds, or without a note, are known by what sets them apart.
+    """
+    noted = {result.kind for result in results}
+    if len(noted) == 1 and noted <= set(KINDS):
+        return noted.pop()
     specs = [result.spec for result in results]
     if any(SIZE in spec.protocol_kwargs for spec in specs):
         return "catalog_size"

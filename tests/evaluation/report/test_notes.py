@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from made_results import HSRL_RUNS, make_result
 
@@ -26,6 +28,15 @@ def test_several_states_are_a_warning() -> None:
     )
     same = [make_result("hsrl", seed, 1.0, commit=f"{seed}" * 12) for seed in range(2)]
     assert notes.code_state(same) == "Code: commit 00000000."  # commits that differ in what decides nothing
+
+
+def test_several_versions_are_a_warning() -> None:
+    old = replace(HSRL_RUNS[0].provenance, versions={"python": "3.12.1", "torch": "2.12.0"})
+    assert notes.code_state([*HSRL_RUNS[:1], replace(HSRL_RUNS[1], provenance=old)]) == (
+        "**Mixed: these rows come from 2 versions of torch (2.12.0, 2.13.0); do not compare them to the last digit.**"
+    )
+    python = replace(old, versions={**HSRL_RUNS[0].provenance.versions, "python": "3.12.1"})
+    assert notes.code_state([*HSRL_RUNS[:1], replace(HSRL_RUNS[1], provenance=python)]).startswith("Code: commit")
 
 
 def test_data_rules_and_missing_runs_of_a_task() -> None:

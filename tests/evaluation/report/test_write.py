@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def test_files_and_terminal_of_each_kind(what: str, tmp_path: Path) -> None:
     console = Console(width=100, file=io.StringIO(), record=True)
     print_report(console, results, what, {"ML1M": [0]})
     assert console.export_text().startswith("Code: commit 01234567.")
-    assert kind_of(results) == ("table2" if what == "figure6" else what)
+    assert kind_of([replace(result, kind=what) for result in results]) == what
+    assert kind_of(results) == ("table2" if what == "figure6" else what)  # of which the rows alone say nothing
+    assert kind_of([*results, replace(results[0], kind="figure6")]) == kind_of(results)
 
 
 def test_levels_are_drawn_with_table_2_where_there_are_any(tmp_path: Path) -> None:
