@@ -83,6 +83,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
             n_checkpoints=1,
             settings=settings.of(method),
             protocol_kwargs={"n_items": size},
+            settings_name=settings.name,
         )
         for size, where in folders.items()
         for method in sorted_methods(options.methods)

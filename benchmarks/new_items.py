@@ -101,6 +101,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
                 settings=settings.of(name),
                 protocol=PROTOCOL,
                 protocol_kwargs={"percent_new": options.percent_new},
+                settings_name=settings.name,
             )
             for seed in options.seeds
         ]

@@ -97,16 +97,19 @@ def tune(options: argparse.Namespace, command: str) -> int:
 
     from hsrl_agent.evaluation.pool import run_all
     from hsrl_agent.evaluation.settings import choose_settings, read_tuned
-    from hsrl_agent.evaluation.tasks import bundle_digest, make_task
+    from hsrl_agent.evaluation.tasks import bundle_digest, find_env, make_task
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = make_console()
     task = make_task(options.env, options.bundle, options.reward)
     digest = bundle_digest(task.folder)
     settings = choose_settings(options.settings, digest)
-    write = options.write
-    if write is not None and write.is_file() and read_tuned(write).bundle != digest:
-        raise HsrlError(f"{write}: these settings were tuned on another bundle; name another file with --write.")
+    rule, write = {**find_env(task.env).kwargs, **task.env_kwargs}.get("reward"), options.write
+    if write is not None and write.is_file():
+        there = read_tuned(write)
+        if there.bundle != digest or there.reward not in (None, rule):
+            what = "under another reward rule" if there.bundle == digest else "on another bundle"
+            raise HsrlError(f"{write}: these settings were tuned {what}; name another file with --write.")
     studies = make_studies(options, task, settings, digest, command)
     announce(console, options, task, studies, settings)
     if options.dry_run:
@@ -116,7 +119,7 @@ def tune(options: argparse.Namespace, command: str) -> int:
         return next((spec for study in studies if (spec := study.next_run()) is not None), None)
 
     run_all(next_run, options.jobs, Watcher(studies, console))
-    return max(conclude(console, study, digest, write, command) for study in studies)
+    return max(conclude(console, study, digest, rule, write, command) for study in studies)
 
 
 def make_studies(
@@ -231,7 +234,9 @@ def line_of(study: MethodStudy, trial: FrozenTrial) -> str:
     return f"[{place}] {result}{mark} {settings} ({said['seconds']:.0f} s)"
 
 
-def conclude(console: Console, study: MethodStudy, digest: str, write: Path | None, command: str) -> int:
+def conclude(
+    console: Console, study: MethodStudy, digest: str, rule: str | None, write: Path | None, command: str
+) -> int:
     """Say what was chosen, and put it into the settings file; return 0, or 1 if no trial of the method came through."""
     from hsrl_agent.evaluation.settings import TunedSettings, write_tuned
 
@@ -244,7 +249,7 @@ def conclude(console: Console, study: MethodStudy, digest: str, write: Path | No
     say(console, f"{method}: chosen {best.value:.2f}, before {before}: {chosen}")
     if write is not None:
         head = f"Written by benchmarks/tune.py: chosen on the train users of {study.spec.task}.\nLast call: {command}"
-        write_tuned(write, TunedSettings(write.stem, digest, {method: chosen}), head)
+        write_tuned(write, TunedSettings(write.stem, digest, {method: chosen}, rule), head)
         say(console, f"{method}: written to {write}")
     return 0
 

@@ -166,6 +166,7 @@ def _spec(
         env_kwargs=task.env_kwargs,
         variant=name,
         protocol_kwargs=place,
+        settings_name=settings.name,
         **numbers,
     )
 
