@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,6 +56,11 @@ def _settings_named(lines: Sequence[Line]) -> str:
     return "" if name in ("", choose_settings(None, first.data.digest).name) else name
 
 
+def _digest(digest: str) -> str:
+    """Return the digest in words; old results have another hash there, which no bundle has."""
+    return f"the digest {digest[:16]}.." if re.fullmatch("[0-9a-f]{64}", digest) else "an unknown digest"
+
+
 def _command(tasks: Sequence[Sequence[Line]]) -> str:
     names = [line.name for line in tasks[0]]
     firsts = [lines[0].runs[0] for lines in tasks]
@@ -81,7 +87,7 @@ def _command(tasks: Sequence[Sequence[Line]]) -> str:
         if run.spec.bundle is not None:
             place = shlex.quote(f"path/to/{run.data.name}")
             words.append(f"--bundle {'' if run.spec.env == _BUNDLE_ENV else f'{run.spec.env}='}{place}")
-            notes.append(f"# {place}: the folder of the bundle whose content has the digest {run.data.digest[:16]}..")
+            notes.append(f"# {place}: the folder of the bundle whose content has {_digest(run.data.digest)}.")
         if run.data.packaged is None and any(
             one.spec.settings and not one.spec.settings_name for lines in tasks for line in lines for one in line.runs
         ):

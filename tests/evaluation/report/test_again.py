@@ -61,7 +61,7 @@ def test_sizes_bundles_and_agents_of_one_s_own() -> None:
     assert "--agent m:Mine" in text
     assert "--bundle path/to/shop" in text
     assert "--bundle HSRL-RL4RS-v0=path/to/mine" in text
-    assert "# path/to/shop: the folder of the bundle whose content has the digest abababababababab.." in text
+    assert "# path/to/shop: the folder of the bundle whose content has the digest abababababababab..." in text
     assert "# shop: --settings must name the settings listed above." in text
 
 
@@ -83,3 +83,9 @@ def test_settings_of_a_bundle_of_one_s_own() -> None:
     assert "#" not in commands(group([run]))
     default = make_result("hsrl", 0, 1.0, "shop", settings_name="none")
     assert "--settings" not in commands(group([default]))  # none were tuned on it
+
+
+def test_a_digest_of_another_kind_is_not_shown_as_one() -> None:
+    run = make_result("hsrl", 0, 1.0, "shop", bundle="/x/shop")
+    old = replace(run, data=replace(run.data, digest=f"manifest:{'ab' * 32}"))
+    assert "the bundle whose content has an unknown digest." in commands(group([old]))
