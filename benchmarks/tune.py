@@ -63,9 +63,14 @@ def parser() -> argparse.ArgumentParser:
     add("--env", required=True, metavar="ID", help="environment")
     add("--bundle", metavar="DIR", help="its users (those of the environment)")
     add("--reward", choices=REWARDS, help="reward rule (that of the environment)")
-    add("--methods", type=names, metavar="NAME,..", help="(all in configs/search.yaml)")
-    add("--search", type=Path, metavar="FILE", help="what may be chosen (configs/search.yaml)")
-    add("--settings", metavar="NAME", help="what methods have now: none, or a file (those tuned on the bundle, if any)")
+    add("--methods", type=names, metavar="NAME,..", help="methods to tune (all in configs/search.yaml)")
+    add("--search", type=Path, metavar="FILE", help="ranges to choose from (configs/search.yaml)")
+    add(
+        "--settings",
+        metavar="NAME|FILE",
+        help="settings of the first trial: a tuned file by name or path, or none for the code's defaults (those tuned "
+        "on the bundle, if any)",
+    )
     add("--trials", type=whole_number, default=12, metavar="N", help="settings to try for each method (12)")
     add("--steps", type=whole_number, default=12_800, metavar="N", help="user-steps to learn from in each run (12800)")
     add(
@@ -73,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         type=whole_numbers,
         default=(100, 101),
         metavar="N,..",
-        help="of each trial; none of a table (100,101)",
+        help="seeds that each trial is run with; name none that a table uses (100,101)",
     )
     add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
     add("--n-envs", type=whole_number, default=32, metavar="N", help="users at once while learning (32)")
@@ -85,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
         help="processes, at most one a method (as many as cores)",
     )
     add("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (cpu)")
-    add("--journal", type=Path, default=JOURNAL, metavar="FILE", help=f"of the trials ({JOURNAL})")
+    add("--journal", type=Path, default=JOURNAL, metavar="FILE", help=f"file that keeps the trials ({JOURNAL})")
     add("--write", type=Path, metavar="FILE", help="settings file to put what was chosen into")
     add("--dry-run", action="store_true", help="say what would be tried, and try nothing")
     return made
@@ -220,7 +225,7 @@ class Watcher:
     def ended(self, end: Ended) -> None:
         """Tell the study, and print the trial."""
         study, method = self.studies[end.spec.method], end.spec.method
-        say(self.console, line_of(study, study.hear(end, time.monotonic() - self.since[method])))
+        say(self.console, line_of(study, study.record(end, time.monotonic() - self.since[method])))
 
 
 def line_of(study: MethodStudy, trial: FrozenTrial) -> str:
