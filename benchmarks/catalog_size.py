@@ -44,13 +44,24 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = Parser(prog="catalog_size.py", description="Learn and score in catalogs of several sizes.")
     add = made.add_argument
-    add("--items", type=whole_numbers, default=SIZES, metavar="N,..", help=f"sizes ({','.join(map(str, SIZES))})")
-    add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"({','.join(METHODS)})")
-    add("--seeds", type=whole_numbers, default=(0, 1), metavar="N,..", help="(0,1)")
+    add(
+        "--items",
+        type=whole_numbers,
+        default=SIZES,
+        metavar="N,..",
+        help=f"sizes of the catalog ({','.join(map(str, SIZES))})",
+    )
+    add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"methods ({','.join(METHODS)})")
+    add("--seeds", type=whole_numbers, default=(0, 1), metavar="N,..", help="each one a run (0,1)")
     add("--steps", type=whole_number, default=9_600, metavar="N", help="user-steps to learn from (9600)")
     add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
     add("--slates", type=whole_number, default=60_000, metavar="N", help="logged slates of each population (60000)")
-    add("--settings", default=SHAPE, metavar="NAME", help=f"of the methods: none, a name or a file ({SHAPE})")
+    add(
+        "--settings",
+        default=SHAPE,
+        metavar="NAME|FILE",
+        help=f"settings of the methods: a tuned file by name or path, or none for the code's defaults ({SHAPE})",
+    )
     add("--jobs", type=whole_number, default=n_cores(), metavar="N", help="processes (as many as there are cores)")
     add("--out", type=folder, default=Path("results") / WHAT, help=f"folder (results/{WHAT})")
     return made
@@ -83,6 +94,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
             n_checkpoints=1,
             settings=settings.of(method),
             protocol_kwargs={"n_items": size},
+            settings_name=settings.name,
         )
         for size, where in folders.items()
         for method in sorted_methods(options.methods)

@@ -56,13 +56,24 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = Parser(prog="new_items.py", description="Learn while some items are not on sale, then put them there.")
     add = made.add_argument
-    add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"({','.join(METHODS)})")
-    add("--seeds", type=whole_numbers, default=(0, 1), metavar="N,..", help="also of which items are new (0,1)")
+    add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"methods ({','.join(METHODS)})")
+    add(
+        "--seeds",
+        type=whole_numbers,
+        default=(0, 1),
+        metavar="N,..",
+        help="each one a run; it also draws which items are new (0,1)",
+    )
     add("--steps", type=whole_number, default=9_600, metavar="N", help="user-steps to learn from, each time (9600)")
     add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
     add("--percent-new", type=percent, default=50, metavar="N", help="of the items, 1 to 90 (50)")
     add("--bundle", metavar="DIR", help=f"users and catalog (those of {ENV})")
-    add("--settings", metavar="NAME", help="of the methods: none, or a file (those tuned on the bundle, if any)")
+    add(
+        "--settings",
+        metavar="NAME|FILE",
+        help="settings of the methods: a tuned file by name or path, or none for the code's defaults (those tuned on "
+        "the bundle, if any)",
+    )
     add("--jobs", type=whole_number, default=n_cores(), metavar="N", help="processes (as many as there are cores)")
     add("--out", type=folder, default=Path("results") / WHAT, help=f"folder (results/{WHAT})")
     return made
@@ -101,6 +112,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
                 settings=settings.of(name),
                 protocol=PROTOCOL,
                 protocol_kwargs={"percent_new": options.percent_new},
+                settings_name=settings.name,
             )
             for seed in options.seeds
         ]

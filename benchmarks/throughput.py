@@ -182,7 +182,13 @@ def parser() -> argparse.ArgumentParser:
     add("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (cpu)")
     add("--batches", type=whole_numbers, metavar="N,..", help="users of the vector steps (32,256,2048; cuda: to 65536)")
     add("--updates", type=whole_numbers, metavar="N,..", help="batches of the updates (64,256,1024; cuda: to 4096)")
-    add("--methods", type=names, default=METHODS, metavar="NAME,..", help=f"iterations of ({','.join(METHODS)})")
+    add(
+        "--methods",
+        type=names,
+        default=METHODS,
+        metavar="NAME,..",
+        help=f"methods whose iterations are timed ({','.join(METHODS)})",
+    )
     add("--seconds", type=float, default=2.0, metavar="S", help="of each measurement (2)")
     add("--threads", type=whole_number, default=1, metavar="N", help="torch threads; runs of the tables have one (1)")
     add("--out", type=folder, default=Path("results/throughput"), metavar="DIR", help="folder (results/throughput)")

@@ -126,8 +126,8 @@ class MethodStudy:
         self._asked.set_user_attr("settings", settings)
         return replace(self.spec, settings={**self.spec.settings, **settings})
 
-    def hear(self, end: Ended, seconds: float) -> FrozenTrial:
-        """Take note of how the run of the trial ended, after that time, and return the trial."""
+    def record(self, end: Ended, seconds: float) -> FrozenTrial:
+        """Store how the run of the trial ended, after that time, and return the trial."""
         assert self._asked is not None
         self._asked.set_user_attr("seconds", round(seconds, 1))
         self._asked.set_user_attr("values", dict(end.result.extra) if end.result is not None else {})

@@ -63,9 +63,14 @@ def parser() -> argparse.ArgumentParser:
     add("--env", required=True, metavar="ID", help="environment")
     add("--bundle", metavar="DIR", help="its users (those of the environment)")
     add("--reward", choices=REWARDS, help="reward rule (that of the environment)")
-    add("--methods", type=names, metavar="NAME,..", help="(all in configs/search.yaml)")
-    add("--search", type=Path, metavar="FILE", help="what may be chosen (configs/search.yaml)")
-    add("--settings", metavar="NAME", help="what methods have now: none, or a file (those tuned on the bundle, if any)")
+    add("--methods", type=names, metavar="NAME,..", help="methods to tune (all in configs/search.yaml)")
+    add("--search", type=Path, metavar="FILE", help="ranges to choose from (configs/search.yaml)")
+    add(
+        "--settings",
+        metavar="NAME|FILE",
+        help="settings of the first trial: a tuned file by name or path, or none for the code's defaults (those tuned "
+        "on the bundle, if any)",
+    )
     add("--trials", type=whole_number, default=12, metavar="N", help="settings to try for each method (12)")
     add("--steps", type=whole_number, default=12_800, metavar="N", help="user-steps to learn from in each run (12800)")
     add(
@@ -73,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         type=whole_numbers,
         default=(100, 101),
         metavar="N,..",
-        help="of each trial; none of a table (100,101)",
+        help="seeds that each trial is run with; name none that a table uses (100,101)",
     )
     add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
     add("--n-envs", type=whole_number, default=32, metavar="N", help="users at once while learning (32)")
@@ -85,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
         help="processes, at most one a method (as many as cores)",
     )
     add("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (cpu)")
-    add("--journal", type=Path, default=JOURNAL, metavar="FILE", help=f"of the trials ({JOURNAL})")
+    add("--journal", type=Path, default=JOURNAL, metavar="FILE", help=f"file that keeps the trials ({JOURNAL})")
     add("--write", type=Path, metavar="FILE", help="settings file to put what was chosen into")
     add("--dry-run", action="store_true", help="say what would be tried, and try nothing")
     return made
@@ -97,16 +102,19 @@ def tune(options: argparse.Namespace, command: str) -> int:
 
     from hsrl_agent.evaluation.pool import run_all
     from hsrl_agent.evaluation.settings import choose_settings, read_tuned
-    from hsrl_agent.evaluation.tasks import bundle_digest, make_task
+    from hsrl_agent.evaluation.tasks import bundle_digest, find_env, make_task
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = make_console()
     task = make_task(options.env, options.bundle, options.reward)
     digest = bundle_digest(task.folder)
     settings = choose_settings(options.settings, digest)
-    write = options.write
-    if write is not None and write.is_file() and read_tuned(write).bundle != digest:
-        raise HsrlError(f"{write}: these settings were tuned on another bundle; name another file with --write.")
+    rule, write = {**find_env(task.env).kwargs, **task.env_kwargs}.get("reward"), options.write
+    if write is not None and write.is_file():
+        there = read_tuned(write)
+        if there.bundle != digest or there.reward not in (None, rule):
+            what = "under another reward rule" if there.bundle == digest else "on another bundle"
+            raise HsrlError(f"{write}: these settings were tuned {what}; name another file with --write.")
     studies = make_studies(options, task, settings, digest, command)
     announce(console, options, task, studies, settings)
     if options.dry_run:
@@ -116,7 +124,7 @@ def tune(options: argparse.Namespace, command: str) -> int:
         return next((spec for study in studies if (spec := study.next_run()) is not None), None)
 
     run_all(next_run, options.jobs, Watcher(studies, console))
-    return max(conclude(console, study, digest, write, command) for study in studies)
+    return max(conclude(console, study, digest, rule, write, command) for study in studies)
 
 
 def make_studies(
@@ -217,7 +225,7 @@ class Watcher:
     def ended(self, end: Ended) -> None:
         """Tell the study, and print the trial."""
         study, method = self.studies[end.spec.method], end.spec.method
-        say(self.console, line_of(study, study.hear(end, time.monotonic() - self.since[method])))
+        say(self.console, line_of(study, study.record(end, time.monotonic() - self.since[method])))
 
 
 def line_of(study: MethodStudy, trial: FrozenTrial) -> str:
@@ -231,7 +239,9 @@ def line_of(study: MethodStudy, trial: FrozenTrial) -> str:
     return f"[{place}] {result}{mark} {settings} ({said['seconds']:.0f} s)"
 
 
-def conclude(console: Console, study: MethodStudy, digest: str, write: Path | None, command: str) -> int:
+def conclude(
+    console: Console, study: MethodStudy, digest: str, rule: str | None, write: Path | None, command: str
+) -> int:
     """Say what was chosen, and put it into the settings file; return 0, or 1 if no trial of the method came through."""
     from hsrl_agent.evaluation.settings import TunedSettings, write_tuned
 
@@ -244,7 +254,7 @@ def conclude(console: Console, study: MethodStudy, digest: str, write: Path | No
     say(console, f"{method}: chosen {best.value:.2f}, before {before}: {chosen}")
     if write is not None:
         head = f"Written by benchmarks/tune.py: chosen on the train users of {study.spec.task}.\nLast call: {command}"
-        write_tuned(write, TunedSettings(write.stem, digest, {method: chosen}), head)
+        write_tuned(write, TunedSettings(write.stem, digest, {method: chosen}, rule), head)
         say(console, f"{method}: written to {write}")
     return 0
 

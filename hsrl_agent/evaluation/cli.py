@@ -55,7 +55,9 @@ def parser(name: str) -> Parser:
         return compare.parser()
     if name == "methods":
         about = "List the methods: name, label, action mode and settings."
-        return options.Parser(prog="hsrl-agent methods", description=about)
+        made = options.Parser(prog="hsrl-agent methods", description=about)
+        made.add_argument("--all", action="store_true", help="also the settings that Stable-Baselines3 declares")
+        return made
     if name != "report":
         raise unknown_name("command", name, ("compare", "report", "methods"))
     about = "Write and print the tables and figures of finished results."
@@ -90,18 +92,23 @@ def _methods(given: Namespace) -> int:
     from hsrl_agent.method import Method
     from hsrl_agent.methods import METHODS
 
+    def settings(method: Method) -> str:
+        return ", ".join(settings_of(method, given.all)) or ("those of SB3" if settings_of(method) else "none")
+
     columns: list[Column[Method]] = [
         Column("name", "Name", lambda method: method.name),
         Column("label", "Label", lambda method: method.label),
         Column("action_mode", "Action mode", lambda method: method.action_mode),
         Column("learns", "Learns", lambda method: "online" if method.learns_online else "offline"),
-        Column("settings", "Settings", lambda method: ", ".join(settings_of(method)) or "none"),
+        Column("settings", "Settings", settings),
     ]
     console = make_console()
     table = Table("Methods", columns, list(METHODS.values())).rich(console.width)
     for column in table.columns:
         column.justify = "left"
     console.print(table)
+    if not given.all:
+        say(console, "The settings that Stable-Baselines3 declares are left out; --all shows them too.")
     return 0
 
 

@@ -77,11 +77,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--preset", default="quick", metavar="NAME", help=f"numbers that no option names: {', '.join(preset_names())}")
     add("--envs", type=options.names, metavar="ID,..", help="environments (those of the preset)")
-    add("--methods", type=options.names, metavar="NAME,..", help=f"of {', '.join(METHODS)} (those of the preset)")
+    add("--methods", type=options.names, metavar="NAME,..", help=f"any of {', '.join(METHODS)} (those of the preset)")
     add(
         "--variants", type=options.names, metavar="NAME,..", help="of --table 3 or --figure 5, beside HSRL itself (all)"
     )
-    add("--agent", action="append", default=[], metavar="MODULE:CLASS", help="one more method, anyone's; repeatable")
+    add(
+        "--agent",
+        action="append",
+        default=[],
+        metavar="MODULE:CLASS",
+        help="compare this class too, for instance examples.my_agent:MyAgent; repeatable",
+    )
     add("--seeds", type=options.whole_numbers, metavar="N,..", help="each one a run: 0,1,2 are three seeds, 3 is one")
     add("--steps", type=options.whole_number, metavar="N", help="user-steps to learn from")
     add("--episodes", type=options.whole_number, metavar="N", help="sessions that score a run")
@@ -166,6 +172,7 @@ def _spec(
         env_kwargs=task.env_kwargs,
         variant=name,
         protocol_kwargs=place,
+        settings_name=settings.name,
         **numbers,
     )
 

@@ -86,15 +86,27 @@ def check_settings(method: Method, settings: Mapping[str, Any]) -> None:
                 raise unknown_name(f"entry of policy_kwargs of {method.name!r}", name, known)
 
 
-def settings_of(method: Method) -> list[str]:
-    """Return the names of the settings that a method takes."""
-    return sorted(_keywords(method.agent_class) - _GIVEN)
+def settings_of(method: Method, inherited: bool = True) -> list[str]:
+    """Return the names of the settings that a method takes.
+
+    Args:
+        method: its record.
+        inherited: whether those that only SB3 declares count, though the record leaves them as they are.
+    """
+    return sorted((_keywords(method.agent_class, inherited) | set(method.defaults)) - _GIVEN)
 
 
-def _keywords(made: type) -> set[str]:
-    """Return the keywords of a class, with those that it passes on to its parents as `**settings`."""
+def _keywords(made: type, inherited: bool = True) -> set[str]:
+    """Return the keywords of a class, with those that it passes on to its parents as `**settings`.
+
+    Args:
+        made: the class.
+        inherited: whether parents that belong to SB3 count.
+    """
     known: set[str] = set()
     for parent in made.__mro__:
+        if not inherited and parent.__module__.startswith("stable_baselines3."):
+            break
         if "__init__" not in vars(parent) or parent in (object, torch.nn.Module):
             continue  # a mixin without arguments
         parameters = inspect.signature(vars(parent)["__init__"]).parameters

@@ -132,7 +132,7 @@ class Slot:
 
     def submit(self, spec: RunSpec, key: str | None) -> Future[Ended]:
         """Start a run; for `key` see `run.run`."""
-        with _deaf_to_interrupts():  # the process inherits this, so that Ctrl-C is the parent's to handle
+        with _interrupts_ignored():  # the process inherits this, so that Ctrl-C is the parent's to handle
             return self.executor.submit(_work, spec, key)
 
     def steps(self) -> Iterator[int]:
@@ -168,7 +168,7 @@ def _end_of(future: Future[Ended], slot: Slot, spec: RunSpec) -> Ended:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _interrupts_ignored() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

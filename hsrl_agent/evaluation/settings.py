@@ -11,13 +11,14 @@ import yaml
 
 from hsrl_agent.evaluation.plugins import is_plugin, resolve
 from hsrl_agent.evaluation.store import write_text
+from hsrl_gym.envs.rules import REWARDS
 from hsrl_gym.errors import HsrlError, unknown_name
 
 PRESETS = Path(__file__).with_name("presets.yaml")
 TUNED = Path(__file__).with_name("tuned")
 NO_SETTINGS = "none"  # for --settings: the code's defaults
 _NEEDED = ("envs", "seeds", "steps", "checkpoints", "episodes")
-_TUNED_KEYS = ("name", "bundle", "methods")
+_TUNED_KEYS = ("name", "bundle", "reward", "methods")
 _REFERS = "settings_of"
 
 
@@ -36,25 +37,39 @@ class Preset:
 
 @dataclass(frozen=True)
 class TunedSettings:
-    """Settings of methods, tuned on one bundle.
+    """Settings of methods, tuned on one bundle under one reward rule.
 
     Attributes:
         name: of the file, for people.
         bundle: digest of the bundle's content (`tasks.bundle_digest`); None if it is not known.
         methods: keyword arguments by method.
+        reward: the reward rule; None if it is not known.
     """
 
     name: str
     bundle: str | None
     methods: Mapping[str, Mapping[str, Any]]
+    reward: str | None = None
+
+    def origin(self, digest: str, named: str) -> str:
+        """Return in words what the settings were tuned on, seen from the bundle with that content."""
+        where = "this bundle" if self.bundle == digest else "another bundle"
+        return f"tuned on {where}{f' under {self.reward}' if self.reward else ''} ({named})"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that the methods of a task have, and a line that says where they come from."""
+    """The settings that the methods of a task have.
+
+    Attributes:
+        methods: keyword arguments by method.
+        origin: where they come from, for people.
+        name: what `--settings` calls them.
+    """
 
     methods: Mapping[str, Mapping[str, Any]]
     origin: str
+    name: str
 
     def of(self, method: str) -> dict[str, Any]:
         """Return the keyword arguments of a method; {} for the code's defaults."""
@@ -93,7 +108,7 @@ def read_preset(name: str, path: Path = PRESETS) -> Preset:
 
 
 def choose_settings(named: str | None, digest: str) -> Settings:
-    """Return the settings for a task on the bundle with that content.
+    """Return the settings for a task on the bundle with that content, whatever its reward rule.
 
     Args:
         named: None for those tuned on this bundle, if there are any; "none" for the code's defaults; else the name of a
@@ -104,16 +119,15 @@ def choose_settings(named: str | None, digest: str) -> Settings:
         HsrlError: if there are none of that name, or the file cannot be used.
     """
     if named == NO_SETTINGS:
-        return Settings({}, "the code's defaults")
+        return Settings({}, "the code's defaults", NO_SETTINGS)
     if named is not None:
         tuned = read_tuned(_file_named(named))
-        where = "tuned on this bundle" if tuned.bundle == digest else "tuned on another bundle"
-        return Settings(tuned.methods, f"{where} ({named})")
+        return Settings(tuned.methods, tuned.origin(digest, named), named)
     for path in sorted(TUNED.glob("*.yaml")):
         tuned = read_tuned(path)
         if tuned.bundle == digest:
-            return Settings(tuned.methods, f"tuned on this bundle ({tuned.name})")
-    return Settings({}, "the code's defaults; none were tuned on this bundle")
+            return Settings(tuned.methods, tuned.origin(digest, tuned.name), path.stem)
+    return Settings({}, "the code's defaults; none were tuned on this bundle", NO_SETTINGS)
 
 
 def _file_named(named: str) -> Path:
@@ -130,11 +144,13 @@ def read_tuned(path: Path) -> TunedSettings:
     """Return the settings in a file, checked. `METHOD: {settings_of: OTHER}` stands for those of the other method.
 
     Raises:
-        HsrlError: for a method or a keyword that is not known, with the file.
+        HsrlError: for a method, a keyword or a reward rule that is not known, with the file.
     """
     content = mapping(path, load_yaml(path))
     refuse_unknown(path, content, _TUNED_KEYS)
-    name, bundle = content.get("name", path.stem), content.get("bundle")
+    name, bundle, reward = content.get("name", path.stem), content.get("bundle"), content.get("reward")
+    if reward is not None and reward not in REWARDS:
+        raise HsrlError(f"{path}: {unknown_name('reward rule', str(reward), REWARDS)}")
     methods = mapping(f"{path}, methods", content.get("methods"))
     found: dict[str, dict[str, Any]] = {}
     for method, settings in methods.items():
@@ -150,7 +166,7 @@ def read_tuned(path: Path) -> TunedSettings:
                 resolve(method, settings)
         except HsrlError as error:
             raise HsrlError(f"{where}: {error}") from None
-    return TunedSettings(str(name), bundle, found)
+    return TunedSettings(str(name), bundle, found, reward)
 
 
 def write_tuned(path: Path, tuned: TunedSettings, comment: str) -> None:
@@ -163,7 +179,7 @@ def write_tuned(path: Path, tuned: TunedSettings, comment: str) -> None:
     """
     before = mapping(path, load_yaml(path)).get("methods", {}) if path.is_file() else {}
     methods = {**before, **{method: dict(settings) for method, settings in tuned.methods.items()}}
-    content = {"name": tuned.name, "bundle": tuned.bundle, "methods": methods}
+    content = {"name": tuned.name, "bundle": tuned.bundle, "reward": tuned.reward, "methods": methods}
     head = "".join(f"# {line}\n" for line in comment.splitlines())
     write_text(path, head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=1_000))
 

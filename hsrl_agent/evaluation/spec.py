@@ -43,6 +43,8 @@ class RunSpec:
         variant: of a study, what tables call the run; "" for the method as it is.
         protocol: "package.module:function" from a spec to a `RunResult`; the standard one learns, then scores.
         protocol_kwargs: further arguments of the protocol.
+        settings_name: where `settings` come from, as `--settings` names it; "" if that is not known. Like `task` it
+            decides nothing.
     """
 
     task: str
@@ -60,6 +62,7 @@ class RunSpec:
     variant: str = ""
     protocol: str = "hsrl_agent.evaluation.run:learn_and_score"
     protocol_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    settings_name: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -109,6 +112,7 @@ class RunSpec:
         identity = {
             **asdict(self),
             "task": None,  # a name decides nothing
+            "settings_name": "",
             "env_kwargs": self.all_env_kwargs(),
             "bundle": bundle_digest(bundle_folder(self.env, self.bundle)),
             "agent": source_digest(self.method),

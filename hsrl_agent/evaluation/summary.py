@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -39,7 +39,6 @@ class Summary:
             either has one run only.
         click_rate: mean over the seeds.
         train_seconds: mean over the seeds.
-        extra: over the seeds, the further numbers of the protocol.
     """
 
     task: str
@@ -56,7 +55,6 @@ class Summary:
     reference_better: float | None
     click_rate: float
     train_seconds: float
-    extra: Mapping[str, Interval] = field(default_factory=dict)
 
 
 def summarise(results: Iterable[RunResult]) -> list[Summary]:
@@ -90,7 +88,6 @@ def _summary(runs: Runs, reference: Runs) -> Summary:
     method = record_of(spec.method)
     rewards, rivals = ([one.score.total_reward for one in lines.values()] for lines in (runs, reference))
     true, true_reference = true_rewards(runs), true_rewards(reference)
-    names = dict.fromkeys(name for seed in seeds for name in runs[seed].extra)
     return Summary(
         task=spec.task,
         line=spec.line,
@@ -106,7 +103,6 @@ def _summary(runs: Runs, reference: Runs) -> Summary:
         reference_better=probability_of_improvement(rivals, rewards),
         click_rate=float(np.mean([runs[seed].score.click_rate for seed in seeds])),
         train_seconds=float(np.mean([runs[seed].train_seconds for seed in seeds])),
-        extra={name: interval([runs[s].extra[name] for s in seeds if name in runs[s].extra]) for name in names},
     )
 
 
@@ -134,7 +130,6 @@ class Belief:
         task: name of the task.
         tau: Kendall's tau-b between the lines' mean Total Rewards by the one and by the other: 1 for the same ranking,
             -1 for the reverse. None with fewer than two lines, or where all have one score.
-        gaps: by line, Total Reward by the `eval` user minus that by the judge, mean over the seeds.
         other: the judge: "true_user"; or "train_user", the one that agents learned from, where nobody knows the true
             one. Agreement with that one tells how much of a score is a method's answer to the model it learned from.
         repeated: Kendall's tau-b between the rankings of one seed and another, both by the `eval` user, mean over all
@@ -143,7 +138,6 @@ class Belief:
 
     task: str
     tau: float | None
-    gaps: Mapping[str, float]
     other: str = "true_user"
     repeated: float | None = None
 
@@ -168,8 +162,7 @@ def _pairs(runs: Runs, field_name: str) -> dict[int, tuple[float, float]]:
 
 def _belief(task: str, other: str, lines: Mapping[str, Mapping[int, tuple[float, float]]]) -> Belief:
     means = np.array([np.mean(list(by_seed.values()), axis=0) for by_seed in lines.values()])  # (lines, 2)
-    gaps = dict(zip(lines, (means[:, 0] - means[:, 1]).tolist(), strict=True))
-    return Belief(task, _tau(means[:, 0], means[:, 1]), gaps, other, _repeated(lines))
+    return Belief(task, _tau(means[:, 0], means[:, 1]), other, _repeated(lines))
 
 
 def _repeated(lines: Mapping[str, Mapping[int, tuple[float, float]]]) -> float | None:

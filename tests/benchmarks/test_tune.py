@@ -106,6 +106,7 @@ def test_finds_what_is_better_and_writes_it_down(
     assert {(spec.steps, spec.protocol) for spec in fake.seen} == {(64, PROTOCOL)}
     written = read_tuned(tmp_path / "mine.yaml")
     assert (written.name, written.bundle) == ("mine", bundle_digest(tiny_bundle_folder))
+    assert written.reward == "sweet_point"
     for method in ("a2c", "hsrl"):
         found = trials_of(tmp_path / "journal", method)
         first, best = found[0], max(found, key=lambda trial: trial.value or 0.0)
@@ -180,11 +181,12 @@ def test_settings_outside_the_space_stay(call: list[str], fake: FakePool, tmp_pa
     assert written == {"a2c": {"gamma": 0.8, "learning_rate": 1e-3, "n_steps": 1}, "td3": {"tau": 0.5}}
 
 
-def test_another_reward_rule_draws_other_settings(call: list[str], fake: FakePool) -> None:
+def test_another_reward_rule_draws_other_settings(call: list[str], fake: FakePool, tmp_path: Path) -> None:
     assert tune.main([*call, "--methods=a2c", "--trials=6"]) == 0
     elsewhere = [spec.settings["learning_rate"] for spec in fake.seen]
     fake.seen = []
-    assert tune.main([*call, "--methods=a2c", "--trials=6", "--reward=mean_with_cost", "--settings=none"]) == 0
+    other = ["--reward=mean_with_cost", "--settings=none", f"--write={tmp_path / 'other.yaml'}"]
+    assert tune.main([*call, "--methods=a2c", "--trials=6", *other]) == 0
     assert fake.seen[0].env_kwargs == {"reward": "mean_with_cost"}
     here = [spec.settings["learning_rate"] for spec in fake.seen]
     assert set(here[1:]).isdisjoint(elsewhere[1:])  # the first trial is what the method has
@@ -300,6 +302,16 @@ def test_settings_of_another_bundle_are_not_overwritten(
     assert "tuned on another bundle; name another file with --write" in capsys.readouterr().err
     assert (tmp_path / "mine.yaml").read_text() == before
     assert fake.seen == []
+
+
+def test_settings_under_another_rule_are_not_overwritten(
+    call: list[str], fake: FakePool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune.main([*call, "--methods=a2c", "--trials=1"]) == 0
+    before = (tmp_path / "mine.yaml").read_text()
+    assert tune.main([*call, "--methods=a2c", "--trials=1", "--reward=mean_with_cost"]) == 2
+    assert "tuned under another reward rule; name another file with --write" in capsys.readouterr().err
+    assert (tmp_path / "mine.yaml").read_text() == before
 
 
 def test_optuna_reads_the_trials_behind_the_packaged_settings() -> None:

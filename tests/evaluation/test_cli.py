@@ -19,6 +19,9 @@ def test_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert all(name in text and method.label.split()[0] in text for name, method in METHODS.items())
     assert "pretrain_epochs" in text
+    assert "replay_buffer_kwargs" not in text  # of SB3, that nobody sets
+    assert main(["methods", "--all"]) == 0
+    assert "replay_buffer_kwargs" in "".join(capsys.readouterr().out.split())
 
 
 def test_a_command_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_notes_say_what_is_played_and_with_which_settings(bundle: str) -> None:
     synthetic, settings = plan_of(f"--envs={ENV}", "--methods=random").notes
     assert synthetic.startswith("RL4RS: no --bundle was named, so its users were learned from SyntheticWorld")
     assert "synthetic data, no real user" in synthetic
-    assert settings == "RL4RS: settings: tuned on this bundle (rl4rs)."
+    assert settings == "RL4RS: settings: tuned on this bundle under sweet_point (rl4rs)."
     left_out, settings = plan_of(f"--envs={ENV}", bundle).notes
     assert left_out == "The preset quick leaves out hac-pretrained, hsrl-items; --methods can name them."
     assert settings == "RL4RS tiny: settings: the code's defaults; none were tuned on this bundle."
@@ -79,7 +79,10 @@ def test_settings_go_with_the_content_of_a_bundle(
     found = plan_of(*call)
     assert found.specs[0].settings == named.specs[0].settings == {"gamma": 0.8}
     assert found.notes == ("RL4RS tiny: settings: tuned on this bundle (mine).",)
-    assert plan_of(*call, "--settings=none").specs[0].settings == {}
+    assert found.specs[0].settings_name == "mine"
+    assert named.specs[0].settings_name == str(tmp_path / "mine.yaml")
+    without = plan_of(*call, "--settings=none").specs[0]
+    assert (without.settings, without.settings_name) == ({}, "none")
     assert tmp_path != TUNED
 
 

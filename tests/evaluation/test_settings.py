@@ -68,6 +68,7 @@ def test_refuses_presets_that_nothing_reads(tmp_path: Path, change: dict[str, ob
         ("methods: {hsrl: [1]}", r"got \[1\], expected names with values"),
         ("methods: {hsrl-items: {settings_of: hsrl}}", "unknown method 'hsrl'"),
         ("methds: {}", "unknown key 'methds'; did you mean methods"),
+        ("methods: {}\nreward: sweat_point", "unknown reward rule 'sweat_point'; did you mean sweet_point"),
         ("methods: {", "not readable as YAML"),
     ],
 )
@@ -79,13 +80,14 @@ def test_refuses_settings_that_nothing_reads(tmp_path: Path, text: str, message:
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["rl4rs", "ml1m"])
-def test_packaged_bundles_have_settings_of_their_own(name: str) -> None:
+@pytest.mark.parametrize(("name", "rule"), [("rl4rs", "sweet_point"), ("ml1m", "mean_with_cost")])
+def test_packaged_bundles_have_settings_of_their_own(name: str, rule: str) -> None:
     tuned = read_tuned(TUNED / f"{name}.yaml")
     digest = bundle_digest(PACKAGED / name)
     assert tuned.bundle == digest, "the packaged bundle has another content: write its digest into the file"
     chosen = choose_settings(None, digest)
-    assert chosen.origin == f"tuned on this bundle ({name})"
+    assert chosen.origin == f"tuned on this bundle under {rule} ({name})"
+    assert chosen.name == name
     assert chosen.of("hsrl") == tuned.methods["hsrl"] != {}
     assert chosen.of("hsrl-items") == chosen.of("hsrl")  # nothing but the tokens differs
     assert chosen.of("random") == {}
@@ -97,7 +99,10 @@ def test_other_bundles_have_the_defaults_of_the_code() -> None:
     assert "the code's defaults" in chosen.origin
     digest = bundle_digest(PACKAGED / "rl4rs")
     assert choose_settings("none", digest).methods == {}
-    assert choose_settings("ml1m", digest).origin == "tuned on another bundle (ml1m)"
+    assert [choose_settings(named, "another digest").name for named in (None, "none", "ml1m")] == ["none"] * 2 + [
+        "ml1m"
+    ]
+    assert choose_settings("ml1m", digest).origin == "tuned on another bundle under mean_with_cost (ml1m)"
     assert choose_settings("ml1m", digest).of("hsrl") != {}
     with pytest.raises(HsrlError, match="unknown settings 'ml1n'; did you mean ml1m"):
         choose_settings("ml1n", digest)
@@ -108,12 +113,13 @@ def test_other_bundles_have_the_defaults_of_the_code() -> None:
 def test_a_machine_writes_settings_and_keeps_the_others(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     write_tuned(path, TunedSettings("mine", "abc", {"hsrl": {"gamma": 0.8}, "a2c": {"gamma": 0.7}}), "One.\nTwo.")
-    write_tuned(path, TunedSettings("mine", "abc", {"a2c": {"gamma": 0.6, "learning_rate": 3e-5}}), "Three.")
+    last = {"a2c": {"gamma": 0.6, "learning_rate": 3e-5}}
+    write_tuned(path, TunedSettings("mine", "abc", last, "sweet_point"), "Three.")
     assert path.read_text().startswith("# Three.\n")
     tuned = read_tuned(path)
-    assert (tuned.name, tuned.bundle) == ("mine", "abc")
+    assert (tuned.name, tuned.bundle, tuned.reward) == ("mine", "abc", "sweet_point")
     assert tuned.methods == {"hsrl": {"gamma": 0.8}, "a2c": {"gamma": 0.6, "learning_rate": 3e-5}}
-    assert choose_settings(str(path), "abc").origin == f"tuned on this bundle ({path})"
+    assert choose_settings(str(path), "abc").origin == f"tuned on this bundle under sweet_point ({path})"
 
 
 def test_shipped_settings_can_be_read() -> None:

@@ -50,7 +50,7 @@ def test_key_goes_by_the_content_of_the_bundle(spec: RunSpec, tmp_path: Path) ->
     assert replace(spec, env_kwargs={"reward": "sweet_point"}).key() == spec.key()  # the id's own rule
     assert spec.bundle is not None
     copy = shutil.copytree(spec.bundle, tmp_path / "copy")
-    moved = replace(spec, bundle=str(copy), task="another name")
+    moved = replace(spec, bundle=str(copy), task="another name", settings_name="another name")
     assert moved.key() == spec.key()
     manifest = yaml.safe_load((copy / "bundle.yaml").read_text())
     for change, matters in (

@@ -62,7 +62,7 @@ def test_true_user_in_summaries() -> None:
 
 def test_variants_come_after_hsrl_as_they_come() -> None:
     results = [
-        make_result("hsrl", 0, 1.0, variant="w/o entropy", extra={"share": 0.5}),
+        make_result("hsrl", 0, 1.0, variant="w/o entropy"),
         make_result("hsrl", 0, 2.0, variant="at 16"),
         make_result("hsrl", 0, 3.0),
         make_result("a.module:Mine", 0, 4.0),
@@ -77,8 +77,6 @@ def test_variants_come_after_hsrl_as_they_come() -> None:
     assert [one.label for one in summaries] == ["HSRL", "Mine", "w/o entropy", "at 16", "HSRL"]
     assert summaries[2].method.name == "hsrl"
     assert summaries[2].reward_to_reference == Interval(-2.0, None, None)
-    assert summaries[2].extra == {"share": Interval(0.5, None, None)}
-    assert summaries[4].extra == {}
 
 
 def test_tau_counts_pairs_in_the_same_order() -> None:
@@ -86,8 +84,6 @@ def test_tau_counts_pairs_in_the_same_order() -> None:
     pairs = {"random": (1.0, 1.0), "a2c": (3.0, 2.0), "sl": (2.0, 3.0), "hsrl": (4.0, 4.5)}
     (belief,) = believe([make_result(name, 0, learned, true=true) for name, (learned, true) in pairs.items()])
     assert belief.tau == pytest.approx(4 / 6)
-    assert dict(belief.gaps) == {"random": 0.0, "sl": -1.0, "a2c": 1.0, "hsrl": -0.5}
-    assert list(belief.gaps) == ["random", "sl", "a2c", "hsrl"]  # in the order of the tables
     reversed_pairs = {"sl": (1.0, 3.0), "a2c": (2.0, 2.0), "hsrl": (3.0, 1.0)}
     (reverse,) = believe([make_result(name, 0, one, true=other) for name, (one, other) in reversed_pairs.items()])
     assert reverse.tau == -1.0
@@ -106,13 +102,12 @@ def test_means_over_seeds_are_ranked() -> None:
     (longer,) = believe([*results, *third, make_result("a2c", 7, 9.0, true=9.0)])
     assert longer.repeated == pytest.approx((-1.0 + 1.0 - 1.0) / 3)  # seeds 0 and 2 agree; seed 7 has one method alone
     assert belief.tau == 1.0
-    assert dict(belief.gaps) == {"sl": -2.0, "hsrl": -2.0}
 
 
 def test_runs_that_nobody_could_check_do_not_count() -> None:
     unchecked = [make_result("sl", 1, 100.0), make_result("a2c", 0, 3.0), make_result("sl", 0, 1.0, task="real")]
     (belief,) = believe([make_result("sl", 0, 1.0, true=2.0), *unchecked])
-    assert belief == Belief("ML1M", None, {"sl": -1.0})  # one method has no ranking
+    assert belief == Belief("ML1M", None)  # one method has no ranking
     (tied,) = believe([make_result("sl", 0, 1.0, true=2.0), make_result("a2c", 0, 1.0, true=3.0)])
     assert tied.tau is None  # nor has a tie
 
@@ -122,4 +117,4 @@ def test_the_user_that_was_learned_from_is_another_judge() -> None:
         replace(make_result(name, 0, reward), train_score=score(2.0 * reward))
         for name, reward in (("sl", 1.0), ("hsrl", 2.0))
     ]
-    assert believe(results) == [Belief("ML1M", 1.0, {"sl": -1.0, "hsrl": -2.0}, "train_user")]
+    assert believe(results) == [Belief("ML1M", 1.0, "train_user")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from hsrl_agent.evaluation.plugins import is_plugin
 from hsrl_agent.evaluation.report.grouping import Line
 from hsrl_agent.evaluation.report.notes import short_commit
 from hsrl_agent.evaluation.result import RunResult
+from hsrl_agent.evaluation.settings import choose_settings
 
 _BUNDLE_ENV = "HSRL-Bundle-v0"  # of bundles of one's own, which `--bundle DIR` names without an environment
 
@@ -37,14 +39,26 @@ def _checkout(runs: Sequence[RunResult]) -> str:
 
 
 def _size(lines: Sequence[Line]) -> tuple[Any, ...]:
-    """Return what one call has one of: methods, seeds, steps, sessions, points, users, device."""
+    """Return what one call has one of: methods, seeds, steps, sessions, points, users, device, settings."""
     spec = max((run.spec for line in lines for run in line.runs), key=lambda spec: spec.steps)
     numbers = (spec.steps, spec.n_eval_episodes, spec.n_checkpoints, spec.n_envs, spec.device)
-    return (*(line.name for line in lines), *_seeds(lines), *numbers)
+    return (*(line.name for line in lines), *_seeds(lines), *numbers, _settings_named(lines))
 
 
 def _seeds(lines: Sequence[Line]) -> list[int]:
     return sorted({run.spec.seed for line in lines for run in line.runs})
+
+
+def _settings_named(lines: Sequence[Line]) -> str:
+    """Return the settings that `--settings` must name; "" where they are chosen without it, or not known."""
+    first = lines[0].runs[0]  # of HSRL itself in a study, whose variants can have bundles of their own
+    name = first.spec.settings_name
+    return "" if name in ("", choose_settings(None, first.data.digest).name) else name
+
+
+def _digest(digest: str) -> str:
+    """Return the digest in words; old results have another hash there, which no bundle has."""
+    return f"the digest {digest[:16]}.." if re.fullmatch("[0-9a-f]{64}", digest) else "an unknown digest"
 
 
 def _command(tasks: Sequence[Sequence[Line]]) -> str:
@@ -61,6 +75,7 @@ def _command(tasks: Sequence[Sequence[Line]]) -> str:
         "--checkpoints": spec.n_checkpoints,
         "--n-envs": spec.n_envs,
         "--device": spec.device,
+        "--settings": _settings_named(tasks[0]),
     }
     words = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
     words += [f"--agent {shlex.quote(name)}" for name in names if is_plugin(name)]
@@ -72,9 +87,9 @@ def _command(tasks: Sequence[Sequence[Line]]) -> str:
         if run.spec.bundle is not None:
             place = shlex.quote(f"path/to/{run.data.name}")
             words.append(f"--bundle {'' if run.spec.env == _BUNDLE_ENV else f'{run.spec.env}='}{place}")
-            notes.append(f"# {place}: the folder of the bundle whose content has the digest {run.data.digest[:16]}..")
+            notes.append(f"# {place}: the folder of the bundle whose content has {_digest(run.data.digest)}.")
         if run.data.packaged is None and any(
-            one.spec.settings for lines in tasks for line in lines for one in line.runs
+            one.spec.settings and not one.spec.settings_name for lines in tasks for line in lines for one in line.runs
         ):
             notes.append(f"# {run.spec.task}: --settings must name the settings listed above.")
     return "\n".join([*dict.fromkeys(notes), " \\\n    ".join(["hsrl-agent compare", *words])])

@@ -15,7 +15,7 @@ from hsrl_agent.evaluation.summary import REFERENCE, Belief, believe
 
 # By `Belief.other`: the field of a result, and what people call that user.
 _JUDGES = {"true_user": ("true_score", "true user"), "train_user": ("train_score", "`train` user")}
-_TRAIN = (
+_TRAIN_USER_NOTE = (
     "Nobody knows the true user of these data. The `train` user is the model that agents learned from. A large gap "
     "means that a method answers to that one model."
 )
@@ -56,7 +56,7 @@ def _table(belief: Belief, lines: Sequence[Line]) -> Table[Gap]:
         gap_columns(name),
         gaps,
         leading=lambda gap: gap.name == REFERENCE,
-        notes=[*agreement(belief, name, len(gaps)), *([_TRAIN] if belief.other == "train_user" else [])],
+        notes=[*agreement(belief, name, len(gaps)), *([_TRAIN_USER_NOTE] if belief.other == "train_user" else [])],
     )
 
 

@@ -41,7 +41,7 @@ class SizeLine:
 
 
 def size_lines(results: Sequence[RunResult], user: str) -> list[SizeLine]:
-    """Return the methods with what a user of `USERS` paid them at each size; those that it paid nothing are left out.
+    """Return the Total Reward of each method by a user of `USERS`, at each size. Methods without any are left out.
 
     Raises:
         HsrlError: for a run that does not say its size.

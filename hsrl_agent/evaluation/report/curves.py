@@ -18,7 +18,7 @@ from hsrl_agent.evaluation.report.figures import (
     spread,
     tidy,
 )
-from hsrl_agent.evaluation.report.grouping import Line, in_colour
+from hsrl_agent.evaluation.report.grouping import Line, highlighted
 from hsrl_agent.evaluation.report.notes import is_synthetic
 from hsrl_agent.evaluation.result import CurvePoint
 
@@ -52,7 +52,7 @@ def curve_figure(tasks: Mapping[str, Sequence[Line]], against: str = STEPS) -> F
     figure = new_figure(_WIDTH * len(tasks), _HEIGHT)
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     for axes, (task, lines) in zip(panels, tasks.items(), strict=True):
-        strong = [line.name for line in in_colour(lines)]
+        strong = [line.name for line in highlighted(lines)]
         ordered = sorted(lines, key=lambda line: (not line.learns_online, line.name in strong))
         ends = []
         for line in ordered:  # those that do not learn last, when the others have said how far the axis goes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsrl_agent.evaluation.report.figures import GREY, band_name, new_figure, spread, tidy
-from hsrl_agent.evaluation.report.grouping import Line, in_colour
+from hsrl_agent.evaluation.report.grouping import Line, highlighted
 from hsrl_agent.evaluation.summary import REFERENCE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def dot_figure(lines: Sequence[Line]) -> Figure:
         lines: of one task.
     """
     ordered = sorted(lines, key=Line.mean_reward)
-    strong = [line.name for line in in_colour(lines)]
+    strong = [line.name for line in highlighted(lines)]
     figure = new_figure(5.6, 1.3 + _INCHES_A_METHOD * len(ordered))
     axes: Any = figure.subplots()
     for place, line in enumerate(ordered):

@@ -74,8 +74,8 @@ def _line(task: str, name: str, runs: dict[int, RunResult]) -> Line:
     return Line(task, name, record_of(ordered[0].spec.method), ordered)
 
 
-def in_colour(lines: Sequence[Line], n_rivals: int = 3) -> list[Line]:
-    """Return the lines that a picture of many brings out: HSRL, its best rivals, the oracle, and one's own agents."""
+def highlighted(lines: Sequence[Line], n_rivals: int = 3) -> list[Line]:
+    """Return the lines that a figure draws in colour: HSRL, its best rivals, the oracle, and one's own agents."""
     always = [line for line in lines if line.name in (REFERENCE, ORACLE) or line.plugged_in]
     rivals = sorted((line for line in lines if line not in always), key=Line.mean_reward, reverse=True)[:n_rivals]
     return [line for line in lines if line in always or line in rivals]

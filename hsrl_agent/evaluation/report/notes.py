@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hsrl_agent.evaluation.report.grouping import Line, group
 from hsrl_agent.evaluation.report.text import count, listed, numbers
 from hsrl_agent.evaluation.result import RunResult
+from hsrl_agent.evaluation.settings import NO_SETTINGS
 
 WORLD = "HSRL-World-v0"  # where the true users are played, no learned ones
 SCORING = (
@@ -52,7 +53,7 @@ def is_synthetic(result: RunResult) -> bool:
 
 
 def describe_task(lines: Sequence[Line], asked: Sequence[int] = ()) -> list[str]:
-    """Return the notes of one task: its data, its rules, how long was learned, which runs are missing.
+    """Return the notes of one task: its data, rules, time of learning and settings, and which runs are missing.
 
     Args:
         lines: of the task.
@@ -76,7 +77,19 @@ def describe_task(lines: Sequence[Line], asked: Sequence[int] = ()) -> list[str]
         for line in lines
         if len(line.runs) < len(asked)
     ]
-    return [f"Data: {data}", rules, *([f"**Runs are missing:** {listed(missing)}."] if missing else [])]
+    return [
+        f"Data: {data}",
+        rules,
+        *_settings(runs),
+        *([f"**Runs are missing:** {listed(missing)}."] if missing else []),
+    ]
+
+
+def _settings(runs: Sequence[RunResult]) -> list[str]:
+    """Return the note on where the settings of the runs come from; none where nobody knows."""
+    names = sorted({run.spec.settings_name for run in runs} - {""})
+    words = ["the code's defaults" if name == NO_SETTINGS else f"`{name}`" for name in names]
+    return [f"Settings: {listed(words)}."] if words else []
 
 
 def describe_intervals(lines: Sequence[Line]) -> str:

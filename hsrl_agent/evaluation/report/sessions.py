@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsrl_agent.evaluation.report.figures import GREY, LEVEL_COLOURS, new_figure, tidy
-from hsrl_agent.evaluation.report.grouping import Line, in_colour
+from hsrl_agent.evaluation.report.grouping import Line, highlighted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def profile_figure(lines: Sequence[Line], what: str) -> Figure:
         lines: of one task, each with a profile.
         what: which of the two.
     """
-    strong = in_colour(lines)
+    strong = highlighted(lines)
     figure = new_figure(5.6, 3.8)
     axes: Any = figure.subplots()
     for line in sorted(lines, key=lambda line: line in strong):

@@ -1,4 +1,4 @@
-"""Table 2: what each method reaches, and what it misses to HSRL. A column is declared in `COLUMNS` and nowhere else."""
+"""Table 2: the scores of each method and their differences to HSRL. `COLUMNS` declares each column once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ COLUMNS: list[Column[Table2Line]] = [
         "depth_minus_hsrl", "Depth minus HSRL", lambda line: line.summary.depth_to_reference, signed=True, only_csv=True
     ),
     Column("p_hsrl_better", "P(HSRL better)", lambda line: line.summary.reference_better),
-    Column("click_rate", "Clicks an item shown", lambda line: line.summary.click_rate, only_csv=True),
+    Column("click_rate", "Clicks per item shown", lambda line: line.summary.click_rate, only_csv=True),
     Column("train_seconds", "Learning, s", lambda line: line.summary.train_seconds, digits=0, only_csv=True),
     Column("paper_total_reward", "Paper: Total Reward", lambda line: line.paper[0], optional=True),
     Column("paper_depth", "Paper: Depth, steps", lambda line: line.paper[1], optional=True),

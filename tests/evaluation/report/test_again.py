@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
+import pytest
 from made_results import make_result
 
 from hsrl_agent.evaluation.plan import add_arguments, make_plan
 from hsrl_agent.evaluation.report.again import commands
 from hsrl_agent.evaluation.report.grouping import group
+from hsrl_agent.evaluation.tasks import bundle_digest
+from hsrl_gym.bundle.store import PACKAGED
 
 
 def call_of(text: str) -> list[str]:
@@ -57,5 +61,31 @@ def test_sizes_bundles_and_agents_of_one_s_own() -> None:
     assert "--agent m:Mine" in text
     assert "--bundle path/to/shop" in text
     assert "--bundle HSRL-RL4RS-v0=path/to/mine" in text
-    assert "# path/to/shop: the folder of the bundle whose content has the digest abababababababab.." in text
+    assert "# path/to/shop: the folder of the bundle whose content has the digest abababababababab..." in text
     assert "# shop: --settings must name the settings listed above." in text
+
+
+@pytest.mark.parametrize(("name", "printed"), [("none", "none"), ("my file.yaml", "'my file.yaml'"), ("ml1m", "ml1m")])
+def test_settings_that_are_not_chosen_by_themselves_are_named(name: str, printed: str) -> None:
+    runs = [
+        replace(run, data=replace(run.data, digest=bundle_digest(PACKAGED / task.lower())))
+        for task, settings in (("RL4RS", name), ("ML1M", "ml1m"))
+        for run in (make_result("hsrl", 0, 1.0, task, settings={"gamma": 0.8}, settings_name=settings),)
+    ]
+    first, second = commands(group(runs)).split("hsrl-agent compare")[1:]
+    assert f"--settings {printed}" in first
+    assert "--settings" not in second  # tuned on this bundle
+
+
+def test_settings_of_a_bundle_of_one_s_own() -> None:
+    run = make_result("hsrl", 0, 1.0, "shop", settings={"gamma": 0.8}, settings_name="mine.yaml")
+    assert "--settings mine.yaml" in commands(group([run]))
+    assert "#" not in commands(group([run]))
+    default = make_result("hsrl", 0, 1.0, "shop", settings_name="none")
+    assert "--settings" not in commands(group([default]))  # none were tuned on it
+
+
+def test_a_digest_of_another_kind_is_not_shown_as_one() -> None:
+    run = make_result("hsrl", 0, 1.0, "shop", bundle="/x/shop")
+    old = replace(run, data=replace(run.data, digest=f"manifest:{'ab' * 32}"))
+    assert "the bundle whose content has an unknown digest." in commands(group([old]))

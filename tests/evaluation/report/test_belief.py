@@ -34,6 +34,6 @@ def test_where_nobody_knows_the_true_user_the_train_user_judges() -> None:
     [(None, None, []), (0.947, None, ["tau 0.95"]), (0.947, 0.554, ["tau 0.95", "by two seeds have tau 0.55"])],
 )
 def test_agreement_of_rankings(tau: float | None, repeated: float | None, parts: list[str]) -> None:
-    text = " ".join(agreement(Belief("RL4RS", tau, {}, "true_user", repeated), "true user", 3))
+    text = " ".join(agreement(Belief("RL4RS", tau, "true_user", repeated), "true user", 3))
     assert bool(text) == bool(parts)
     assert all(part in text for part in parts)

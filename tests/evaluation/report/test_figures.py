@@ -10,7 +10,7 @@ from made_results import HSRL_RUNS, LEVEL_METRICS, make_result
 
 from hsrl_agent.evaluation.report.dots import dot_figure
 from hsrl_agent.evaluation.report.figures import GREY, apart, band_name, dark_style, spread, to_svg, write_png
-from hsrl_agent.evaluation.report.grouping import group, in_colour
+from hsrl_agent.evaluation.report.grouping import group, highlighted
 from hsrl_agent.evaluation.report.levels import WEIGHTS, levels_figure
 from hsrl_agent.methods import METHODS
 
@@ -34,7 +34,7 @@ def test_hsrl_its_best_rivals_the_oracle_and_one_s_own_agent_are_in_colour() -> 
     names = [*METHODS, "my.own:Agent"]
     rewards = {name: float(place) for place, name in enumerate(["my.own:Agent", *METHODS])}
     lines = group([make_result(name, 0, rewards[name]) for name in names])["ML1M"]
-    coloured = [line.name for line in in_colour(lines)]
+    coloured = [line.name for line in highlighted(lines)]
     assert {"hsrl", "oracle", "my.own:Agent"} < set(coloured)
     assert len(coloured) == 6
     best = [name for name in sorted(rewards, key=rewards.__getitem__) if name not in ("hsrl", "oracle")][-3:]

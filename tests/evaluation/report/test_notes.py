@@ -51,6 +51,10 @@ def test_data_rules_and_missing_runs_of_a_task() -> None:
     data, rules = notes.describe_task(real)
     assert data == "Data: users fitted to MovieLens-100K."
     assert "user-steps" not in rules
+    named = group([make_result("hsrl", 0, 3.0, settings_name="rl4rs")])["ML1M"]
+    assert notes.describe_task(named)[-1] == "Settings: `rl4rs`."
+    default = group([make_result("hsrl", 0, 3.0, settings_name="none")])["ML1M"]
+    assert notes.describe_task(default)[-1] == "Settings: the code's defaults."
     world = group([make_result("hsrl", 0, 3.0, "World", env="HSRL-World-v0")])["World"]
     assert notes.describe_task(world)[0].startswith("Data: the true users, for learning and for scoring, of Synthetic")
 
