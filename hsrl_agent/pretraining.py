@@ -125,7 +125,7 @@ class PretrainedFromLog(BaseAlgorithm):
             epochs: passes at most; None for `pretrain_epochs`. It stops early, two epochs after the best one.
 
         Raises:
-            HsrlError: if `epochs` is not positive, or the log is not one of this environment.
+            HsrlError: if `epochs` is not positive, the log has fewer than 2 rows, or it is not one of this environment.
         """
         epochs = self.pretrain_epochs if epochs is None else epochs
         if epochs < 1:
@@ -154,7 +154,9 @@ class PretrainedFromLog(BaseAlgorithm):
         return super().learn(total_timesteps, *args, **kwargs)  # type: ignore[safe-super]  # SB3's own, of the other parent
 
     def _fitting(self, log: LoggedSlates) -> LoggedSlates:
-        """Return the log; raise HsrlError if profiles, histories or item ids are not those of the environment."""
+        """Return the log; raise HsrlError if it is too short, or has columns or items that the environment has not."""
+        if not 0 < int((1.0 - HELD_OUT) * len(log)) < len(log):
+            raise HsrlError(f"got a log of {len(log)} rows, expected at least 2: one to learn from, one to hold out.")
         for name in ("profile", "history"):
             got, expected = getattr(log, name).shape[1], self.observation_space[name].shape[0]  # type: ignore[index]
             if got != expected:
@@ -163,9 +165,13 @@ class PretrainedFromLog(BaseAlgorithm):
                     "with the bundle's profile_encoder, histories with right_align(.., length)."
                 )
         n_items = len(self.policy.codebook.codes) - 1
-        largest = int(max(log.slate.max(), log.history.max()))
-        if largest > n_items:
-            raise HsrlError(f"got a log with item {largest}, expected 1..{n_items}; is it of another catalog?")
+        for name, first in (("slate", 1), ("history", 0)):  # 0 is padding, which no slate has
+            smallest, largest = int(getattr(log, name).min()), int(getattr(log, name).max())
+            if smallest < first or largest > n_items:
+                wrong = smallest if smallest < first else largest
+                raise HsrlError(
+                    f"got a log with item {wrong} in its {name}, expected {first}..{n_items}; is it of another catalog?"
+                )
         return log
 
     def pretraining_loss(self, rows: LoggedSlates) -> Tensor:

@@ -160,8 +160,17 @@ def test_a_log_of_another_environment_is_refused(toy_world: Bundle) -> None:
     pool, model = toy_world.users["train"], make_hsrl(toy_world)
     with pytest.raises(HsrlError, match="got a log with profile of width 1, expected 2 as in the environment"):
         model.pretrain(replace(pool, profile=pool.profile[:, :1]), epochs=1)
-    with pytest.raises(HsrlError, match=r"got a log with item 13, expected 1\.\.12; is it of another catalog"):
-        model.pretrain(replace(pool, slate=pool.slate + 1), epochs=1)
+    changed = {
+        r"item 13 in its slate, expected 1\.\.12; is it of another catalog": {"slate": pool.slate + 1},
+        r"item 0 in its slate, expected 1\.\.12": {"slate": pool.slate - 1},
+        r"item -1 in its history, expected 0\.\.12": {"history": pool.history - 1},
+    }
+    for message, columns in changed.items():
+        with pytest.raises(HsrlError, match=f"got a log with {message}"):
+            model.pretrain(replace(pool, **columns), epochs=1)
+    for n_rows in (0, 1):
+        with pytest.raises(HsrlError, match=f"got a log of {n_rows} rows, expected at least 2: one to learn from"):
+            model.pretrain(pool.rows(slice(n_rows)), epochs=1)
 
 
 def test_a_long_pretraining_says_so_where_there_is_no_terminal(
