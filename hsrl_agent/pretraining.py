@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,12 +12,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from hsrl_agent.policies import SlatePolicy
 from hsrl_agent.vec_env import train_pool
 from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.progress import progress_bar
 from hsrl_gym.users.early_stopping import train_with_early_stopping
 
 HELD_OUT = 0.1  # latest share of the rows, which says when to stop
@@ -132,13 +130,20 @@ class PretrainedFromLog(BaseAlgorithm):
             raise HsrlError(f"got {epochs} epochs of pretraining, expected at least 1; give epochs=8, for instance.")
         rows = self._fitting(train_pool(self.env) if log is None else log).tensors(self.policy.device)
         untouched = copy.deepcopy(self.policy.critic.state_dict())
-        with progress(f"pretraining {type(self).__name__}", len(rows), epochs) as count_rows:
+        description = f"pretraining {type(self).__name__} on {len(rows):,} logged slates"
+        per_epoch, seen = int((1.0 - HELD_OUT) * len(rows)), 0
+        shown = _is_worth_a_bar(len(rows) * epochs)
+        with progress_bar(description, epochs * per_epoch, shown, closing_line=True, unit=" slates") as bar:
 
             def loss(batch: LoggedSlates) -> Tensor:
-                count_rows(len(batch) if self.policy.network.training else 0)
+                nonlocal seen
+                if self.policy.network.training:
+                    seen += len(batch)
+                    bar.update(len(batch))
                 return self.pretraining_loss(batch)
 
             held_out = fit(self.policy.network, loss, rows, epochs, self.seed or 0)
+            bar.set_postfix(epochs=f"{seen // per_epoch} of {epochs}", held_out_loss=f"{held_out:.4f}")
         self.policy.critic.load_state_dict(untouched)
         if self.policy.keeps_target:
             self.policy.polyak_update(1.0)
@@ -203,16 +208,6 @@ class PretrainedFromLog(BaseAlgorithm):
                 group["lr"] = CRITIC_WARMUP_RATE
 
 
-@contextmanager
-def progress(what: str, n_rows: int, epochs: int) -> Iterator[Callable[[int], Any]]:
-    """Yield a function that counts rows: a bar on a terminal, one line elsewhere if it takes more than a moment.
-
-    Worker processes stay silent: the terminal belongs to their parent.
-    """
-    is_worker = multiprocessing.parent_process() is not None
-    if not is_worker and not sys.stderr.isatty() and n_rows * epochs > _MANY_ROWS:
-        print(f"{what} on {n_rows:,} logged slates, at most {epochs} epochs ..", file=sys.stderr, flush=True)
-    hidden = True if is_worker else None  # None: hidden where stderr is no terminal
-    total = epochs * int((1.0 - HELD_OUT) * n_rows)
-    with tqdm(total=total, desc=what, unit=" slates", leave=False, disable=hidden) as bar:
-        yield bar.update
+def _is_worth_a_bar(row_passes: int) -> bool:
+    """Return whether work is long enough to be shown. Worker processes stay silent: the terminal is their parent's."""
+    return row_passes > _MANY_ROWS and multiprocessing.parent_process() is None
