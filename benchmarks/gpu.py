@@ -9,10 +9,13 @@ the device. Without CUDA there is nothing to do: the command says so in one line
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,23 +65,38 @@ def steps(out: Path, device: str) -> tuple[Step, ...]:
 
 
 def run_step(step: Step) -> Done:
-    """Run a step to its end or to its limit."""
+    """Run a step to its end or to its limit, at which all processes that it started are killed.
+
+    A file takes the output: a pipe would be kept open by a process that outlives the step.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     started = time.perf_counter()
-    try:
-        done = subprocess.run(
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
             [sys.executable, *step.command],
             cwd=ROOT,
             env=environment,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
-            timeout=60 * step.minutes,
+            start_new_session=True,  # a process group of its own, so that its children can be killed with it
         )
-        ended = "passed" if done.returncode == 0 else f"FAILED with status {done.returncode}"
-        output = done.stdout
-    except subprocess.TimeoutExpired as error:
-        ended, output = f"STOPPED at the limit of {step.minutes:g} minutes", error.stdout or b""
-    return Done(step, ended, time.perf_counter() - started, output.decode(errors="replace"))
+        try:
+            status = process.wait(timeout=60 * step.minutes)
+            ended = "passed" if status == 0 else f"FAILED with status {status}"
+        except subprocess.TimeoutExpired:
+            ended = f"STOPPED at the limit of {step.minutes:g} minutes"
+        finally:  # also after Ctrl-C, which a session of its own does not receive
+            _kill(process)
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        return Done(step, ended, seconds, output.read().decode(errors="replace"))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the process group of a step."""
+    with contextlib.suppress(ProcessLookupError):  # nothing is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def report(machine: str, done: Sequence[Done]) -> str:

@@ -26,6 +26,7 @@ from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.evaluation.run import learn, make_eval_envs, make_result
 from hsrl_agent.evaluation.scoring import evaluate
 from hsrl_agent.evaluation.spec import SEED_STRIDE, RunSpec
+from hsrl_agent.evaluation.tasks import bundle_digest
 from hsrl_gym.errors import HsrlError
 from search import Space, rounded
 
@@ -141,9 +142,12 @@ class MethodStudy:
 
 
 def _place(spec: RunSpec) -> str:
-    """Return what the draws of a study depend on: environment, name of the bundle's folder and reward rule."""
-    bundle = [] if spec.bundle is None else [Path(spec.bundle).absolute().name]
-    return "/".join([spec.env, *bundle, *spec.env_kwargs.values()])
+    """Return what the draws of a study depend on: environment, content of a bundle that was named, its arguments.
+
+    Where the folder lies and what it is called must not matter.
+    """
+    bundle = [] if spec.bundle is None else [bundle_digest(Path(spec.bundle))]
+    return "/".join([spec.env, *bundle, *(str(value) for _, value in sorted(spec.env_kwargs.items()))])
 
 
 def _study_key(spec: RunSpec, space: Space) -> str:

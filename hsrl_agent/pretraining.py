@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,12 +12,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from hsrl_agent.policies import SlatePolicy
 from hsrl_agent.vec_env import train_pool
 from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.progress import progress_bar
 from hsrl_gym.users.early_stopping import train_with_early_stopping
 
 HELD_OUT = 0.1  # latest share of the rows, which says when to stop
@@ -125,20 +123,27 @@ class PretrainedFromLog(BaseAlgorithm):
             epochs: passes at most; None for `pretrain_epochs`. It stops early, two epochs after the best one.
 
         Raises:
-            HsrlError: if `epochs` is not positive, or the log is not one of this environment.
+            HsrlError: if `epochs` is not positive, the log has fewer than 2 rows, or it is not one of this environment.
         """
         epochs = self.pretrain_epochs if epochs is None else epochs
         if epochs < 1:
             raise HsrlError(f"got {epochs} epochs of pretraining, expected at least 1; give epochs=8, for instance.")
         rows = self._fitting(train_pool(self.env) if log is None else log).tensors(self.policy.device)
         untouched = copy.deepcopy(self.policy.critic.state_dict())
-        with progress(f"pretraining {type(self).__name__}", len(rows), epochs) as count_rows:
+        description = f"pretraining {type(self).__name__} on {len(rows):,} logged slates"
+        per_epoch, seen = int((1.0 - HELD_OUT) * len(rows)), 0
+        shown = _is_worth_a_bar(len(rows) * epochs)
+        with progress_bar(description, epochs * per_epoch, shown, closing_line=True, unit=" slates") as bar:
 
             def loss(batch: LoggedSlates) -> Tensor:
-                count_rows(len(batch) if self.policy.network.training else 0)
+                nonlocal seen
+                if self.policy.network.training:
+                    seen += len(batch)
+                    bar.update(len(batch))
                 return self.pretraining_loss(batch)
 
             held_out = fit(self.policy.network, loss, rows, epochs, self.seed or 0)
+            bar.set_postfix(epochs=f"{seen // per_epoch} of {epochs}", held_out_loss=f"{held_out:.4f}")
         self.policy.critic.load_state_dict(untouched)
         if self.policy.keeps_target:
             self.policy.polyak_update(1.0)
@@ -154,7 +159,9 @@ class PretrainedFromLog(BaseAlgorithm):
         return super().learn(total_timesteps, *args, **kwargs)  # type: ignore[safe-super]  # SB3's own, of the other parent
 
     def _fitting(self, log: LoggedSlates) -> LoggedSlates:
-        """Return the log; raise HsrlError if profiles, histories or item ids are not those of the environment."""
+        """Return the log; raise HsrlError if it is too short, or has columns or items that the environment has not."""
+        if not 0 < int((1.0 - HELD_OUT) * len(log)) < len(log):
+            raise HsrlError(f"got a log of {len(log)} rows, expected at least 2: one to learn from, one to hold out.")
         for name in ("profile", "history"):
             got, expected = getattr(log, name).shape[1], self.observation_space[name].shape[0]  # type: ignore[index]
             if got != expected:
@@ -163,9 +170,13 @@ class PretrainedFromLog(BaseAlgorithm):
                     "with the bundle's profile_encoder, histories with right_align(.., length)."
                 )
         n_items = len(self.policy.codebook.codes) - 1
-        largest = int(max(log.slate.max(), log.history.max()))
-        if largest > n_items:
-            raise HsrlError(f"got a log with item {largest}, expected 1..{n_items}; is it of another catalog?")
+        for name, first in (("slate", 1), ("history", 0)):  # 0 is padding, which no slate has
+            smallest, largest = int(getattr(log, name).min()), int(getattr(log, name).max())
+            if smallest < first or largest > n_items:
+                wrong = smallest if smallest < first else largest
+                raise HsrlError(
+                    f"got a log with item {wrong} in its {name}, expected {first}..{n_items}; is it of another catalog?"
+                )
         return log
 
     def pretraining_loss(self, rows: LoggedSlates) -> Tensor:
@@ -197,16 +208,6 @@ class PretrainedFromLog(BaseAlgorithm):
                 group["lr"] = CRITIC_WARMUP_RATE
 
 
-@contextmanager
-def progress(what: str, n_rows: int, epochs: int) -> Iterator[Callable[[int], Any]]:
-    """Yield a function that counts rows: a bar on a terminal, one line elsewhere if it takes more than a moment.
-
-    Worker processes stay silent: the terminal belongs to their parent.
-    """
-    is_worker = multiprocessing.parent_process() is not None
-    if not is_worker and not sys.stderr.isatty() and n_rows * epochs > _MANY_ROWS:
-        print(f"{what} on {n_rows:,} logged slates, at most {epochs} epochs ..", file=sys.stderr, flush=True)
-    hidden = True if is_worker else None  # None: hidden where stderr is no terminal
-    total = epochs * int((1.0 - HELD_OUT) * n_rows)
-    with tqdm(total=total, desc=what, unit=" slates", leave=False, disable=hidden) as bar:
-        yield bar.update
+def _is_worth_a_bar(row_passes: int) -> bool:
+    """Return whether work is long enough to be shown. Worker processes stay silent: the terminal is their parent's."""
+    return row_passes > _MANY_ROWS and multiprocessing.parent_process() is None

@@ -27,7 +27,7 @@ class _Log:
 
 @contextmanager
 def progress_bar(
-    description: str, total: float | None, shown: bool = True, **settings: Any
+    description: str, total: float | None, shown: bool = True, closing_line: bool = False, **settings: Any
 ) -> Iterator[tqdm[Any] | _Log]:
     """Yield something with `update(n)` and `set_postfix(**values)`.
 
@@ -38,15 +38,21 @@ def progress_bar(
         description: what is being done, for instance "train user".
         total: steps until the end; None if unknown.
         shown: False writes nothing at all.
+        closing_line: True writes the line at the end on a terminal too.
         settings: further ones of tqdm, for instance `unit` or `initial`.
     """
     if not shown:
         yield _Log()
-    elif sys.stderr.isatty():
+        return
+    start = time.monotonic()
+    if sys.stderr.isatty():
         with tqdm(total=total, desc=description, leave=False, **settings) as bar:
             yield bar
+        note = f", {bar.postfix}" if bar.postfix else ""
     else:
-        log, start = _Log(), time.monotonic()
         print(f"{description}: started", file=sys.stderr, flush=True)
+        log, closing_line = _Log(), True
         yield log
-        print(f"{description}: done in {time.monotonic() - start:.1f} s{log.note}", file=sys.stderr, flush=True)
+        note = log.note
+    if closing_line:
+        print(f"{description}: done in {time.monotonic() - start:.1f} s{note}", file=sys.stderr, flush=True)

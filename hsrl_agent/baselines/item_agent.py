@@ -86,18 +86,24 @@ class ItemAgent(ABC):
 
     @classmethod
     def load(
-        cls: type[SelfItemAgent], path: str | Path, env: VecEnv, device: torch.device | str = "cpu"
+        cls: type[SelfItemAgent], path: str | Path, env: VecEnv | None = None, device: torch.device | str = "cpu"
     ) -> SelfItemAgent:
         """Return the agent that `save` wrote.
 
         Args:
             path: as it was given to `save`.
-            env: an environment with the catalog that the agent was made for.
+            env: an environment with the catalog that the agent was made for. It must be given: other than those of
+                SB3, these files do not hold the spaces.
             device: "cpu" or "cuda".
 
         Raises:
-            HsrlError: if the file is missing or damaged, or holds an agent of another class or catalog.
+            HsrlError: without `env`; if the file is missing or damaged, or holds an agent of another class or catalog.
         """
+        if env is None:
+            raise HsrlError(
+                f"{cls.__name__}.load got no env, expected one with the agent's catalog; call "
+                f'{cls.__name__}.load(path, make_vec_env(.., action_mode="item")).'
+            )
         file = _with_suffix(path)
         try:
             with safe_open(file, "pt", device=str(device)) as content:

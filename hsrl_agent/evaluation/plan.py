@@ -20,6 +20,7 @@ from hsrl_agent.evaluation.settings import (
     read_preset,
 )
 from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.summary import REFERENCE
 from hsrl_agent.evaluation.tasks import BUNDLE_ENV, Task, bundle_digest, bundle_folder, distinct, find_env, make_task
 from hsrl_agent.method import merged
 from hsrl_agent.methods import METHODS
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 STUDIES = ("table3", "figure5")  # of HSRL, see studies.py
-STUDIED, STUDIED_IN = "hsrl", "HSRL-RL4RS-v0"  # by the studies and Figure 6
+STUDIED_IN = "HSRL-RL4RS-v0"  # by Figure 6; a study names its own
 _MANY_ITEMS = 10_000  # a catalog of this size doubles the work of a step, about
 
 
@@ -236,7 +237,7 @@ def _methods(given: argparse.Namespace, what: str, preset: Preset) -> tuple[list
     if what != "table2":
         if given.methods or given.agent:
             raise HsrlError(f"got --methods or --agent for {what}, which is about HSRL alone; leave them out.")
-        return [STUDIED], []
+        return [REFERENCE], []
     own = preset.methods or tuple(METHODS)
     left_out = [] if given.methods else [method for method in METHODS if method not in own]
     note = f"The preset {given.preset} leaves out {', '.join(left_out)}; --methods can name them."

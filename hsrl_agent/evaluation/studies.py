@@ -9,13 +9,12 @@ from typing import Any
 
 from hsrl_agent.evaluation.plugins import resolve
 from hsrl_agent.evaluation.settings import load_yaml, mapping, refuse_unknown
+from hsrl_agent.evaluation.summary import REFERENCE
 from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder, find_env
 from hsrl_gym.bundle.build import CODEBOOKS, with_codebook
 from hsrl_gym.bundle.folder import load_bundle, read_manifest, save_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 
-METHOD = "hsrl"
-STUDIES = ("table3", "figure5")
 STUDIES_FILE = Path(__file__).with_name("studies.yaml")
 _VARIANT_KEYS = ("settings", "codebook", "panel", "value")
 _CODEBOOK_KEYS = ("kind", "levels", "vocabulary")
@@ -124,5 +123,5 @@ def _variant(where: str, name: str, value: Any) -> Variant:
         raise HsrlError(
             f"{where}: got panel {panel!r} and value {number!r}, expected a name with a number, or neither."
         )
-    resolve(METHOD, settings)  # refuses settings that HSRL does not take
+    resolve(REFERENCE, settings)  # refuses settings that HSRL does not take
     return Variant(name, settings, codebook, panel, None if number is None else float(number))

@@ -13,7 +13,7 @@ import gymnasium
 
 import hsrl_gym  # noqa: F401  (registers the environments)
 from hsrl_gym.bundle.folder import digest_of, read_manifest
-from hsrl_gym.bundle.store import PACKAGED, data_folder, open_bundle
+from hsrl_gym.bundle.store import FROM_FETCHED, PACKAGED, built_folder, open_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
 
 BUNDLE_ENV = "HSRL-Bundle-v0"  # of one's own bundle, under no data set's name
@@ -106,9 +106,9 @@ def bundle_folder(env_id: str, bundle: str | None) -> Path:
     default = find_env(env_id).kwargs.get("default_bundle")
     if default is None:
         raise HsrlError(f"{env_id} has no users of its own; name a bundle folder, --bundle DIR.")
-    if default == "ml100k":
+    if default in FROM_FETCHED:
         open_bundle(None, default)
-        return data_folder() / "bundles" / default
+        return built_folder(default)
     return PACKAGED / default
 
 

@@ -40,8 +40,8 @@ def open_simulator(bundle: Bundle, simulator: Simulator, device: torch.device, s
         slate_size: K, for a first call of your own click model that checks its answer.
 
     Raises:
-        HsrlError: for an unknown name, a factory that cannot be imported, an object that is no `ClickModel`, or "true"
-            where nobody knows the true user.
+        HsrlError: for an unknown name, a factory that cannot be imported or raises an error, an object that is no
+            `ClickModel`, logits of another shape or that are not finite, or "true" where nobody knows the true user.
     """
     pool = pool_of(bundle, simulator)
     if simulator == TRUE_USER:
@@ -125,7 +125,12 @@ def _from_factory(bundle: Bundle, name: str) -> Any:
         ) from None
     if not callable(factory):
         raise HsrlError(f"got simulator {name!r}, a {type(factory).__name__}, expected a function of the bundle.")
-    model = factory(bundle)
+    try:
+        model = factory(bundle)
+    except HsrlError:
+        raise
+    except Exception as error:  # anything may go wrong in code that is not ours
+        raise _failed(f"the factory {name}", error) from error
     if not callable(model):
         raise HsrlError(f"{name} returned a {type(model).__name__}, expected a ClickModel; see users.responses.")
     return model
@@ -133,12 +138,26 @@ def _from_factory(bundle: Bundle, name: str) -> Any:
 
 @torch.no_grad()
 def _check_logits(model: ClickModel, profile: Tensor, history: Tensor, slate_size: int) -> None:
-    """Raise HsrlError unless the model answers to slates of the first items with logits (B, K)."""
+    """Raise HsrlError unless the model answers to slates of the first items with finite logits (B, K)."""
     slate = torch.arange(1, slate_size + 1, device=profile.device).expand(len(profile), -1)
-    logits = model(profile, history, slate)
+    try:
+        logits = model(profile, history, slate)
+    except HsrlError:
+        raise
+    except Exception as error:
+        raise _failed("the click model of simulator=", error) from error
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != (len(profile), slate_size) or not torch.is_floating_point(logits):
         raise HsrlError(
             f"the click model of simulator= returned {shape}, expected a float tensor of logits (B, K) = "
             f"({len(profile)}, {slate_size})."
         )
+    if not logits.isfinite().all():
+        wrong = float(logits[~logits.isfinite()][0])
+        raise HsrlError(f"the click model of simulator= returned a logit of {wrong}, expected finite numbers.")
+
+
+def _failed(what: str, error: Exception) -> HsrlError:
+    """Return the error for somebody else's code that raised one, as one line."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return HsrlError(f"{what} failed ({said}); expected factory(bundle) -> model(profile, history, slate) -> logits.")

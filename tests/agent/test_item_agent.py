@@ -71,6 +71,8 @@ def test_bad_files(toy_world: Bundle, tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"not a file of tensors")
     with pytest.raises(HsrlError, match="cannot be read"):
         GreedyOracle.load(tmp_path / "broken", env)
+    with pytest.raises(HsrlError, match=r"GreedyOracle\.load got no env, expected one with the agent's catalog; call"):
+        GreedyOracle.load(tmp_path / "agent")
     for agent in (Popularity(env), Supervised(env)):
         with pytest.raises(HsrlError, match=r"save\(\) came before learn\(\)"):
             agent.save(tmp_path / "unlearnt")

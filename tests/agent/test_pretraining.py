@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -160,20 +161,43 @@ def test_a_log_of_another_environment_is_refused(toy_world: Bundle) -> None:
     pool, model = toy_world.users["train"], make_hsrl(toy_world)
     with pytest.raises(HsrlError, match="got a log with profile of width 1, expected 2 as in the environment"):
         model.pretrain(replace(pool, profile=pool.profile[:, :1]), epochs=1)
-    with pytest.raises(HsrlError, match=r"got a log with item 13, expected 1\.\.12; is it of another catalog"):
-        model.pretrain(replace(pool, slate=pool.slate + 1), epochs=1)
+    changed = {
+        r"item 13 in its slate, expected 1\.\.12; is it of another catalog": {"slate": pool.slate + 1},
+        r"item 0 in its slate, expected 1\.\.12": {"slate": pool.slate - 1},
+        r"item -1 in its history, expected 0\.\.12": {"history": pool.history - 1},
+    }
+    for message, columns in changed.items():
+        with pytest.raises(HsrlError, match=f"got a log with {message}"):
+            model.pretrain(replace(pool, **columns), epochs=1)
+    for n_rows in (0, 1):
+        with pytest.raises(HsrlError, match=f"got a log of {n_rows} rows, expected at least 2: one to learn from"):
+            model.pretrain(pool.rows(slice(n_rows)), epochs=1)
 
 
-def test_a_long_pretraining_says_so_where_there_is_no_terminal(
-    toy_world: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_long_pretraining_says_how_it_ended(
+    terminal: bool, toy_world: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     make_hsrl(toy_world, pretrain_epochs=1).pretrain()
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr("hsrl_agent.pretraining._MANY_ROWS", 100)
-    make_hsrl(toy_world, pretrain_epochs=1, verbose=1).pretrain()
+    held_out = make_hsrl(toy_world, pretrain_epochs=2, verbose=1).pretrain()
     out, err = capsys.readouterr()
-    assert err == "pretraining HSRL on 400 logged slates, at most 1 epochs ..\n"
-    assert "held-out loss 0." in out
+    assert f"held-out loss {held_out:.4f}" in out
+    *before, last = re.split(r"[\r\n]", err.removesuffix("\n"))
+    assert terminal or before == ["pretraining HSRL on 400 logged slates: started"]
+    expected = rf"pretraining HSRL on 400 logged slates: done in [\d.]+ s, epochs=2 of 2, held_out_loss={held_out:.4f}"
+    assert re.fullmatch(expected, last)
+
+
+def test_a_worker_process_pretrains_in_silence(
+    toy_world: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hsrl_agent.pretraining._MANY_ROWS", 100)
+    monkeypatch.setattr("multiprocessing.parent_process", object)
+    make_hsrl(toy_world, pretrain_epochs=1).pretrain()
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", ["hsrl", "a2c-pretrained", "hac-pretrained"])

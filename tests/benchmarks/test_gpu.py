@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ from gpu import Step, run_step
 from hsrl_agent.evaluation.options import Parser
 from hsrl_agent.evaluation.plan import add_arguments
 
+WITH_A_CHILD = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+"""
 PASSES = Step("Passes", ("-c", "print('fine')"), 1)
 FAILS = Step("Fails", ("-c", "raise SystemExit('no such thing')"), 1)
 HANGS = Step("Hangs", ("-c", "import time; print('here', flush=True); time.sleep(60)"), 0.02)
@@ -45,6 +51,25 @@ def test_a_step_that_fails_or_hangs_does_not_stop_the_others(monkeypatch: pytest
 def test_the_output_of_a_step_is_kept() -> None:
     done = run_step(PASSES)
     assert (done.ended, done.output) == ("passed", "fine\n")
+
+
+@pytest.mark.parametrize(("rest", "minutes", "ended"), [("time.sleep(60)", 0.05, "STOPPED"), ("", 1, "passed")])
+def test_children_of_a_step_end_with_it(rest: str, minutes: float, ended: str) -> None:
+    """They would keep a pipe open, and the step would take the minute that they do."""
+    done = run_step(Step("With a child", ("-c", WITH_A_CHILD + rest), minutes))
+    assert done.ended.startswith(ended)
+    assert done.seconds < 55
+    assert is_gone(int(done.output))
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended within some seconds; one that waits for its parent's notice has ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    for _ in range(100):
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_the_commands_are_known_to_their_parsers(tmp_path: Path) -> None:

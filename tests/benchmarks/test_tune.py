@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,8 @@ from hsrl_agent.evaluation.pool import Ended
 from hsrl_agent.evaluation.settings import read_tuned
 from hsrl_agent.evaluation.spec import EVAL_SEEDS, RunSpec
 from hsrl_agent.evaluation.tasks import bundle_digest
-from trials import PROTOCOL, learn_and_score_on_train, open_storage, tune_seed
+from search import Choice
+from trials import PROTOCOL, MethodStudy, learn_and_score_on_train, open_storage, tune_seed
 
 ENV = "HSRL-RL4RS-v0"
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "results" / "tuning.journal"
@@ -190,6 +192,22 @@ def test_another_reward_rule_draws_other_settings(call: list[str], fake: FakePoo
     assert fake.seen[0].env_kwargs == {"reward": "mean_with_cost"}
     here = [spec.settings["learning_rate"] for spec in fake.seen]
     assert set(here[1:]).isdisjoint(elsewhere[1:])  # the first trial is what the method has
+
+
+def test_a_renamed_bundle_draws_the_same_settings(tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    """Arguments of the environment may be of any type."""
+    copied = shutil.copytree(tiny_bundle_folder, tmp_path / "renamed")
+    space = {"learning_rate": Choice(optuna.distributions.FloatDistribution(1e-4, 1e-2))}
+    drawn = []
+    for folder, cost in ((tiny_bundle_folder, 0.1), (copied, 0.1), (copied, 0.2)):
+        spec = RunSpec("t", ENV, "a2c", 0, 8, str(folder), env_kwargs={"miss_cost": cost})
+        study = MethodStudy(spec, space, {"learning_rate": 1e-3}, 2, optuna.storages.InMemoryStorage(), {})
+        study.next_run()
+        study.hear(Ended(spec, message="not run"), 0.0)
+        second = study.next_run()
+        assert second is not None
+        drawn.append(second.settings["learning_rate"])
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_a_trial_that_fails_counts_and_does_not_win(

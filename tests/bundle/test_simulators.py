@@ -45,6 +45,14 @@ def wrong(bundle):
     return 3
 def wide(bundle):
     return lambda profile, history, slate: slate.float()[:, :1]
+def nan(bundle):
+    return lambda profile, history, slate: slate * torch.nan
+def no_bundle():
+    return 3
+def breaks(bundle):
+    raise ValueError("no such file\\nin this folder")
+def one_argument(bundle):
+    return lambda profile: profile
 """
 
 
@@ -93,6 +101,10 @@ def test_pools(tiny_bundle: Bundle) -> None:
         ("own_users_for_tests:NUMBER", "a int, expected a function of the bundle"),
         ("own_users_for_tests:wrong", "returned a int, expected a ClickModel"),
         ("own_users_for_tests:wide", r"returned \(2, 1\), expected a float tensor of logits \(B, K\) = \(2, 4\)"),
+        ("own_users_for_tests:nan", "returned a logit of nan, expected finite numbers"),
+        ("own_users_for_tests:no_bundle", r"the factory own_users_for_tests:no_bundle failed \(TypeError: no_bundle"),
+        ("own_users_for_tests:breaks", r"breaks failed \(ValueError: no such file in this folder\); expected factory"),
+        ("own_users_for_tests:one_argument", r"the click model of simulator= failed \(TypeError: "),
         (lambda *arguments: None, "returned NoneType, expected a float tensor"),
     ],
 )

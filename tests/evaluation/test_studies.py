@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from hsrl_agent.evaluation.options import Parser
-from hsrl_agent.evaluation.plan import Plan, add_arguments, make_plan
+from hsrl_agent.evaluation.plan import STUDIES, Plan, add_arguments, make_plan
 from hsrl_agent.evaluation.plugins import resolve
-from hsrl_agent.evaluation.studies import METHOD, STUDIES, Variant, bundle_of, read_study
+from hsrl_agent.evaluation.studies import Variant, bundle_of, read_study
+from hsrl_agent.evaluation.summary import REFERENCE
 from hsrl_agent.evaluation.tasks import bundle_digest
 from hsrl_agent.vec_env import make_vec_env
 from hsrl_gym.bundle.folder import Bundle, load_bundle, read_manifest
@@ -57,7 +58,7 @@ def test_figure_5_sweeps_what_the_paper_sweeps() -> None:
 def test_hsrl_can_be_made_with_the_settings_of_each_variant(variant: Variant, tiny_bundle: Bundle) -> None:
     """Right keywords are not enough: an item residual, for instance, is refused with the unnormalised likelihood."""
     envs = make_vec_env("HSRL-RL4RS-v0", 2, bundle=tiny_bundle)
-    agent: Any = resolve(METHOD, variant.settings).make(envs, 0, settings=variant.settings)
+    agent: Any = resolve(REFERENCE, variant.settings).make(envs, 0, settings=variant.settings)
     for name, value in variant.settings.get("policy_kwargs", {}).items():
         assert getattr(agent.policy, name) == value
 
