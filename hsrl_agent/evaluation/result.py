@@ -47,6 +47,9 @@ class DataFacts:
     packaged: str | None
 
 
+JUDGES = {"true_user": "true_score", "train_user": "train_score"}  # second users: field of a result
+
+
 @dataclass(frozen=True)
 class RunResult:
     """One finished run.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hsrl_agent.evaluation.plugins import record_of
-from hsrl_agent.evaluation.result import RunResult
+from hsrl_agent.evaluation.result import JUDGES, RunResult
 from hsrl_agent.evaluation.statistics import Interval, interval, probability_of_improvement
 from hsrl_agent.method import Method
 
@@ -119,9 +119,6 @@ def _gap(one: RunResult, other: RunResult, name: str) -> float:
     return float(getattr(one.score, name) - getattr(other.score, name))
 
 
-_JUDGES = {"true_user": "true_score", "train_user": "train_score"}  # Belief.other: field of a result
-
-
 @dataclass(frozen=True)
 class Belief:
     """How the scores of a task by the learned `eval` user agree with those of a second judge.
@@ -146,7 +143,7 @@ def believe(results: Iterable[RunResult]) -> list[Belief]:
     """Return a belief for each task and each judge that has scored runs of it. Other runs do not count."""
     beliefs = []
     for task, lines in by_line(results).items():
-        for other, field_name in _JUDGES.items():
+        for other, field_name in JUDGES.items():
             pairs = {line: _pairs(runs, field_name) for line, runs in lines.items()}
             scored = {line: by_seed for line, by_seed in pairs.items() if by_seed}
             if scored:

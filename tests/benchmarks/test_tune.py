@@ -203,7 +203,7 @@ def test_a_renamed_bundle_draws_the_same_settings(tiny_bundle_folder: Path, tmp_
         spec = RunSpec("t", ENV, "a2c", 0, 8, str(folder), env_kwargs={"miss_cost": cost})
         study = MethodStudy(spec, space, {"learning_rate": 1e-3}, 2, optuna.storages.InMemoryStorage(), {})
         study.next_run()
-        study.hear(Ended(spec, message="not run"), 0.0)
+        study.record(Ended(spec, message="not run"), 0.0)
         second = study.next_run()
         assert second is not None
         drawn.append(second.settings["learning_rate"])

@@ -12,8 +12,7 @@ from hsrl_agent.evaluation.report.grouping import Line
 from hsrl_agent.evaluation.report.notes import short_commit
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.evaluation.settings import choose_settings
-
-_BUNDLE_ENV = "HSRL-Bundle-v0"  # of bundles of one's own, which `--bundle DIR` names without an environment
+from hsrl_agent.evaluation.tasks import BUNDLE_ENV
 
 
 def commands(tasks: Mapping[str, Sequence[Line]]) -> str:
@@ -65,7 +64,7 @@ def _command(tasks: Sequence[Sequence[Line]]) -> str:
     names = [line.name for line in tasks[0]]
     firsts = [lines[0].runs[0] for lines in tasks]
     spec = max((run.spec for line in tasks[0] for run in line.runs), key=lambda spec: spec.steps)
-    envs = [run.spec.env for run in firsts if run.spec.env != _BUNDLE_ENV]
+    envs = [run.spec.env for run in firsts if run.spec.env != BUNDLE_ENV]
     options = {
         "--envs": ",".join(dict.fromkeys(envs)),
         "--methods": ",".join(name for name in names if not is_plugin(name)),
@@ -86,7 +85,7 @@ def _command(tasks: Sequence[Sequence[Line]]) -> str:
             words.append(f"--reward {shlex.quote(f'{run.spec.env}={rule}')}")
         if run.spec.bundle is not None:
             place = shlex.quote(f"path/to/{run.data.name}")
-            words.append(f"--bundle {'' if run.spec.env == _BUNDLE_ENV else f'{run.spec.env}='}{place}")
+            words.append(f"--bundle {'' if run.spec.env == BUNDLE_ENV else f'{run.spec.env}='}{place}")
             notes.append(f"# {place}: the folder of the bundle whose content has {_digest(run.data.digest)}.")
         if run.data.packaged is None and any(
             one.spec.settings and not one.spec.settings_name for lines in tasks for line in lines for one in line.runs

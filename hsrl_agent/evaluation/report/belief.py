@@ -9,12 +9,11 @@ import numpy as np
 
 from hsrl_agent.evaluation.report.grouping import Line, group
 from hsrl_agent.evaluation.report.table import Column, Table
-from hsrl_agent.evaluation.result import RunResult, Score
+from hsrl_agent.evaluation.result import JUDGES, RunResult, Score
 from hsrl_agent.evaluation.statistics import Interval, interval
 from hsrl_agent.evaluation.summary import REFERENCE, Belief, believe
 
-# By `Belief.other`: the field of a result, and what people call that user.
-_JUDGES = {"true_user": ("true_score", "true user"), "train_user": ("train_score", "`train` user")}
+_NAMES = {"true_user": "true user", "train_user": "`train` user"}  # by `Belief.other`
 _TRAIN_USER_NOTE = (
     "Nobody knows the true user of these data. The `train` user is the model that agents learned from. A large gap "
     "means that a method answers to that one model."
@@ -49,7 +48,7 @@ def belief_tables(results: Sequence[RunResult]) -> list[Table[Gap]]:
 
 
 def _table(belief: Belief, lines: Sequence[Line]) -> Table[Gap]:
-    field, name = _JUDGES[belief.other]
+    field, name = JUDGES[belief.other], _NAMES[belief.other]
     gaps = [gap for line in lines if (gap := _gap(line, field))]
     return Table(
         f"{belief.task}: Total Reward by two users",
