@@ -29,16 +29,24 @@ def code_state(results: Sequence[RunResult]) -> str:
     """Return the line that names the state of the code, or warns that there are several, of it or of its packages."""
     states: dict[str, str] = {}
     for result in results:
-        commit = short_commit(result.provenance.git_commit)
-        states.setdefault(result.provenance.code or commit, commit)
+        state = state_of(result)
+        states.setdefault(result.provenance.code or state, state)
     names = sorted(set(states.values()))
-    mixed = [f"{len(states)} states of the code ({', '.join(names)})"] if len(states) > 1 else []
+    mixed = [f"{len(states)} states of the code ({', '.join(names).replace('commit ', '')})"] if len(states) > 1 else []
     for package in _DECIDE_DIGITS:
         found = sorted({result.provenance.versions.get(package, "unknown") for result in results})
         mixed += [f"{len(found)} versions of {package} ({', '.join(found)})"] if len(found) > 1 else []
     if not mixed:
-        return f"Code: commit {names[0]}."
+        return f"Code: {names[0]}."
     return f"**Mixed: these rows come from {listed(mixed)}; do not compare them to the last digit.**"
+
+
+def state_of(result: RunResult) -> str:
+    """Return the commit of a run; for installed code, which has none, the version and the digest of the code."""
+    made = result.provenance
+    if made.git_commit is None:
+        return f"hsrl-gym {made.versions.get('hsrl-gym', 'of unknown version')}, digest {made.code or 'unknown'}"
+    return f"commit {short_commit(made.git_commit)}"
 
 
 def short_commit(commit: str | None) -> str:

@@ -17,7 +17,9 @@ def test_one_state_of_the_code_is_named() -> None:
     assert notes.code_state([make_result("hsrl", 0, 1.0, commit="abcdef123456-dirty")]) == (
         "Code: commit abcdef12 with changes."
     )
-    assert notes.code_state([make_result("hsrl", 0, 1.0, commit=None)]) == "Code: commit unknown."
+    assert notes.code_state([make_result("hsrl", 0, 1.0, commit=None)]) == (
+        "Code: hsrl-gym of unknown version, digest c0de."
+    )
 
 
 def test_several_states_are_a_warning() -> None:
