@@ -205,7 +205,7 @@ def run(options: argparse.Namespace) -> int:
 
     import hsrl_gym  # noqa: F401  (registers the environments)
     from hsrl_agent.evaluation.provenance import device_name, git_commit, versions
-    from hsrl_agent.evaluation.store import write_text
+    from hsrl_agent.files import write_text
 
     for part in options.parts:
         if part not in MEASUREMENTS:

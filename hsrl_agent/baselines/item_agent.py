@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from hsrl_agent.files import write_bytes
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
 
@@ -79,10 +79,7 @@ class ItemAgent(ABC):
         """
         tensors, settings = self._state()
         header = {"class": type(self).__name__, "catalog": self._catalog(), "settings": json.dumps(settings)}
-        file = _with_suffix(path)
-        aside = file.with_name(f"{file.name}.{os.getpid()}.part")
-        aside.write_bytes(to_bytes(tensors, header))
-        os.replace(aside, file)
+        write_bytes(_with_suffix(path), to_bytes(tensors, header))
 
     @classmethod
     def load(

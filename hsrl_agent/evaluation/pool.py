@@ -21,7 +21,8 @@ from typing import Protocol
 
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.evaluation.spec import RunSpec
-from hsrl_agent.evaluation.store import write_result, write_text
+from hsrl_agent.evaluation.store import write_result
+from hsrl_agent.files import write_text
 from hsrl_gym.errors import HsrlError
 
 _SECONDS_BETWEEN_REPORTS = 0.25

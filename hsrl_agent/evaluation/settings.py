@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from hsrl_agent.evaluation.plugins import is_plugin, resolve
-from hsrl_agent.evaluation.store import write_text
+from hsrl_agent.files import write_text
 from hsrl_gym.envs.rules import REWARDS
 from hsrl_gym.errors import HsrlError, unknown_name
 

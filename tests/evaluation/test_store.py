@@ -1,11 +1,10 @@
-"""Results on disk: they come back equal, a broken one is told, a file is whole or not there."""
+"""Results on disk: they come back equal, a broken one is told."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_results import make_result
@@ -17,7 +16,6 @@ from hsrl_agent.evaluation.store import (
     results_frame,
     write_result,
     write_results,
-    write_text,
 )
 from hsrl_gym.errors import HsrlError
 
@@ -98,21 +96,6 @@ def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_result(tmp_path, make_result("hsrl", 0, float("nan")))
     assert not list(tmp_path.rglob("*.json"))
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "row.json"
-    write_text(path, "before")
-
-    def fail(*args: Any) -> None:
-        assert path.read_text() == "before"  # what is there stays until the new one is complete
-        raise OSError("disk full")
-
-    monkeypatch.setattr("hsrl_agent.evaluation.store.os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_text(path, "after")
-    assert path.read_text() == "before"
-    assert [one.name for one in tmp_path.iterdir()] == ["row.json"]
 
 
 def test_a_frame_has_a_row_a_run() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hsrl_agent.evaluation.report.text import thousands
 from hsrl_agent.evaluation.statistics import Interval, interval
-from hsrl_agent.evaluation.store import write_bytes
+from hsrl_agent.files import write_bytes
 from hsrl_agent.methods import METHODS
 
 if TYPE_CHECKING:

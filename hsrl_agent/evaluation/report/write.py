@@ -18,7 +18,7 @@ from hsrl_agent.evaluation.report.sheet import Sheet
 from hsrl_agent.evaluation.report.study import groups_of, study_sheet
 from hsrl_agent.evaluation.report.table2 import table2_sheet
 from hsrl_agent.evaluation.result import RunResult
-from hsrl_agent.evaluation.store import write_text
+from hsrl_agent.files import write_text
 from hsrl_gym.errors import HsrlError, unknown_name
 
 if TYPE_CHECKING:
