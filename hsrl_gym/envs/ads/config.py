@@ -1,12 +1,10 @@
-"""Sizes and behaviour of an advertising market, as JSON-able settings."""
+"""Sizes and behaviour of an advertising market, as settings that may come from JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.errors import HsrlError
 
 
 @dataclass(frozen=True)
@@ -74,18 +72,3 @@ class AdsConfig:
             )
         if self.n_days < 2:
             raise HsrlError(f"got n_days={self.n_days} of the advertising market, expected at least 2.")
-
-
-def open_config(market: AdsConfig | Mapping[str, Any] | None) -> AdsConfig:
-    """Return the settings: as given, or the defaults with the given ones in their place.
-
-    Raises:
-        HsrlError: for a setting that does not exist, or settings that do not fit each other.
-    """
-    if isinstance(market, AdsConfig):
-        return market
-    known = [field.name for field in fields(AdsConfig)]
-    for name in market or {}:
-        if name not in known:
-            raise unknown_name("setting of the advertising market", name, known)
-    return AdsConfig(**(market or {}))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.items.codebook import Codebook
+from hsrl_gym.items.catalog import Catalog
 
 
 class CandidateMode:
@@ -40,12 +40,15 @@ class CandidateMode:
                 f"0..{self.space.nvec[column] - 1}; is it an action of this action_mode?"
             )
 
-    def decode(self, actions: Tensor, candidates: Tensor) -> Tensor:
-        """Return slates (B, 1) int64 for actions (B, n) and candidates (B, R)."""
+    def decode(self, actions: Tensor, candidates: Tensor, codes: Tensor) -> Tensor:
+        """Return slates (B, 1) int64 for actions (B, n), candidates (B, R) and their tokens (B, R, L)."""
         raise NotImplementedError  # abstract
 
-    def masks(self, candidates: Tensor) -> NDArray[np.bool_]:
-        """Return the flat masks (B, sum(nvec)) bool of choices that some candidate has, in sb3-contrib's form."""
+    def masks(self, codes: Tensor) -> NDArray[np.bool_]:
+        """Return the flat masks (B, sum(nvec)) bool of choices that some candidate has, given their tokens (B, R, L).
+
+        The form is sb3-contrib's.
+        """
         raise NotImplementedError  # abstract
 
 
@@ -57,41 +60,40 @@ class SidOfCandidate(CandidateMode):
     common prefix is shown, and of these the nearest. It takes L look-ups of (B, R) distances, and no trie is built.
     """
 
-    def __init__(self, codebook: Codebook, n_candidates: int, device: torch.device) -> None:
-        self.space = SlateSpace(np.array(codebook.vocabulary, dtype=np.int64), codebook, 1)
-        self._codes = torch.as_tensor(codebook.codes, device=device)  # (N + 1, L)
+    def __init__(self, catalog: Catalog, n_candidates: int, device: torch.device) -> None:
+        codebook = catalog.codebook
+        self.space = SlateSpace(np.array(codebook.vocabulary, dtype=np.int64), catalog, 1)
         self._offsets = np.cumsum([0, *codebook.vocabulary])
         self._distance = [_distances(torch.as_tensor(table, device=device)) for table in codebook.centroids]
 
-    def decode(self, actions: Tensor, candidates: Tensor) -> Tensor:
+    def decode(self, actions: Tensor, candidates: Tensor, codes: Tensor) -> Tensor:
         """See `CandidateMode.decode`. Of candidates that share a SID, the first is shown."""
-        codes = self._codes[candidates]  # (B, R, L)
         left = torch.zeros(candidates.shape, device=candidates.device)  # inf where a candidate is out
         for level, distance in enumerate(self._distance):
-            far = distance[actions[:, level].long()].gather(1, codes[:, :, level].long()) + left  # (B, R)
+            far = distance[actions[:, level].long()].gather(1, codes[:, :, level]) + left  # (B, R)
             left = torch.where(far == far.min(1, keepdim=True).values, 0.0, torch.inf)
         return candidates.gather(1, left.argmin(1, keepdim=True))
 
-    def masks(self, candidates: Tensor) -> NDArray[np.bool_]:
+    def masks(self, codes: Tensor) -> NDArray[np.bool_]:
         """See `CandidateMode.masks`."""
-        tokens = self._codes[candidates].long() + torch.as_tensor(self._offsets[:-1], device=candidates.device)
-        mask = torch.zeros(len(candidates), int(self._offsets[-1]), dtype=torch.bool, device=candidates.device)
+        tokens = codes + torch.as_tensor(self._offsets[:-1], device=codes.device)
+        mask = torch.zeros(len(codes), int(self._offsets[-1]), dtype=torch.bool, device=codes.device)
         return mask.scatter_(1, tokens.flatten(1), True).cpu().numpy()
 
 
 class IndexOfCandidate(CandidateMode):
     """MultiDiscrete([R]): action a shows candidate number a, counted from 0."""
 
-    def __init__(self, codebook: Codebook, n_candidates: int, device: torch.device) -> None:
-        self.space = SlateSpace(np.array([n_candidates], dtype=np.int64), codebook, 1)
+    def __init__(self, catalog: Catalog, n_candidates: int, device: torch.device) -> None:
+        self.space = SlateSpace(np.array([n_candidates], dtype=np.int64), catalog, 1)
 
-    def decode(self, actions: Tensor, candidates: Tensor) -> Tensor:
+    def decode(self, actions: Tensor, candidates: Tensor, codes: Tensor) -> Tensor:
         """See `CandidateMode.decode`."""
         return candidates.gather(1, actions.long())
 
-    def masks(self, candidates: Tensor) -> NDArray[np.bool_]:
+    def masks(self, codes: Tensor) -> NDArray[np.bool_]:
         """See `CandidateMode.masks`; every candidate may be shown."""
-        return np.ones(tuple(candidates.shape), dtype=bool)
+        return np.ones(tuple(codes.shape[:2]), dtype=bool)
 
 
 CANDIDATE_MODES: dict[str, type[SidOfCandidate] | type[IndexOfCandidate]] = {

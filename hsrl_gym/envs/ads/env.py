@@ -46,8 +46,8 @@ class AdsEnv(SlateEnv):
 
     ## Info
     `slate` (1,), `clicks` (1,), `conversions` (1,), `cost` (1,), `slate_tokens` (1, L), `patience`, `patience_before`,
-    `day`. After the last step of a day also `arrived`, `retired`, and those of the retired whose budget is `spent`: ids
-    of ads.
+    `day`, that of the next request. On the last step of a day also `arrived` and `retired`, the ids that came and went after it, and `spent`,
+    those of the retired whose budget was spent.
 
     ## Arguments
     - `market`: settings of `AdsConfig` as a dict, for instance `{"n_ads": 2_000, "n_campaigns": 250}`; `market_seed=0`.
@@ -82,8 +82,8 @@ class AdsEnv(SlateEnv):
         """
         if self._state is None:
             raise HsrlError("action_masks() came before reset(); call reset() first.")
-        masks: NDArray[np.bool_] = self.sessions.candidate_mode.masks(self.sessions.candidates(self._state))
-        return masks[0]
+        masks: NDArray[np.bool_] = self.sessions.masks(self._state)[0]
+        return masks
 
 
 class AdsVectorEnv(SlateVectorEnv):
@@ -113,4 +113,4 @@ class AdsVectorEnv(SlateVectorEnv):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the masks (B, sum(nvec)) bool of tokens that some candidate of each request has."""
-        return self.sessions.candidate_mode.masks(self.sessions.candidates(self.state))
+        return self.sessions.masks(self.state)

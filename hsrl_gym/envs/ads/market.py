@@ -103,7 +103,7 @@ class AdsMarket:
         }
 
 
-def days_of_budget(start: NDArray[np.int64], budget: NDArray[np.float64], n_days: int) -> NDArray[np.int64]:
+def days_of_budget(start: NDArray[np.int64], budget: NDArray[np.floating], n_days: int) -> NDArray[np.int64]:
     """Return the days (G,) that budgets last; the day on which the budget runs out is the last one.
 
     A campaign spends pace(t) on day t, in units of its average day; the pace has the rhythm of a week.

@@ -14,7 +14,7 @@ from hsrl_gym.envs.ads.world import AdsWorld
 from hsrl_gym.envs.core import _noise
 from hsrl_gym.errors import HsrlError
 
-_TABLE = 4  # ads in a segment's table, in units of R, at least; a power of two
+_TABLE = 4  # ads in a segment's table, in units of R, at least where so many are on sale
 _EXPLORED = 0.25  # share of the table that is drawn from all ads on sale
 _OFFSET, _STRIDE = 3, 4  # slots of the noise; 1 is for the click, 2 for the conversion
 
@@ -39,36 +39,34 @@ class Recall:
     """
 
     def __init__(self, market: AdsMarket, world: AdsWorld, profiles: Tensor) -> None:
-        """Sort the pool's users, with `profiles` (M, P), into segments; `open_day` must follow."""
-        self.market, device = market, profiles.device
+        """Sort the pool's users, with `profiles` (M, P), into segments; `open_day` must follow.
+
+        Raises:
+            HsrlError: if too few ads are on sale on some day.
+        """
+        config, device = market.config, profiles.device
+        n_live = min(len(market.live(day)) for day in range(config.n_days))
+        if n_live < _power_of_two(config.n_candidates):
+            raise HsrlError(
+                f"got {n_live} ads on sale on some day, expected at least {_power_of_two(config.n_candidates)} for "
+                f"{config.n_candidates} candidates; raise n_ads or n_campaigns."
+            )
+        self.market = market
         everyone = torch.as_tensor(world.profiles) @ world.to_interest.cpu()
-        self._centres = everyone[: market.config.n_segments]  # (S, D); users are in random order
+        self._centres = everyone[: config.n_segments]  # (S, D); users are in random order
         interest = profiles.cpu() @ world.to_interest.cpu()
         self.segment = torch.cdist(interest, self._centres).argmin(1).to(device)
         self._content = torch.as_tensor(market.content)
-        self._places = torch.arange(market.config.n_candidates, device=device)
+        self._places = torch.arange(config.n_candidates, device=device)
         self.table = torch.empty(0, dtype=torch.int64, device=device)
 
     def open_day(self, day: int) -> None:
-        """Make the tables of a day.
-
-        Raises:
-            HsrlError: if fewer ads are on sale than a request gets.
-        """
+        """Make the tables of a day."""
         config, market = self.market.config, self.market
         live = market.live(day)
-        if len(live) < config.n_candidates:
-            raise HsrlError(
-                f"got {len(live)} ads on sale on day {day}, expected at least n_candidates={config.n_candidates}; "
-                "raise n_ads or n_campaigns."
-            )
-        width = 1 << (min(_TABLE * config.n_candidates, len(live)).bit_length() - 1)
-        if width < config.n_candidates:
-            width = 1 << (config.n_candidates - 1).bit_length()
-            raise HsrlError(
-                f"got {len(live)} ads on sale on day {day}, expected at least {width} for {config.n_candidates} "
-                "candidates; raise n_ads or n_campaigns."
-            )
+        width = _power_of_two(_TABLE * config.n_candidates)
+        while width > len(live):
+            width //= 2
         age = market.age(day)[live]
         known = age / (age + 1.0) * market.quality[live]
         generator = np.random.default_rng([market.seed, 2, day % config.n_days])
@@ -87,3 +85,8 @@ class Recall:
         offset, stride = _noise(stream, step, slots).unsqueeze(2).unbind(1)  # (B, 1)
         at = (offset + (stride | 1) * self._places[:most]) & (self.table.shape[1] - 1)  # (B, R)
         return self.table[self.segment[user].unsqueeze(1), at]
+
+
+def _power_of_two(n: int) -> int:
+    """Return the smallest power of two that is at least n."""
+    return 1 << (n - 1).bit_length()

@@ -11,15 +11,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsrl_gym.envs.ads.config import AdsConfig, open_config
+from hsrl_gym.envs.ads.config import AdsConfig
 from hsrl_gym.envs.ads.core import AdsCore
+from hsrl_gym.envs.ads.days import AdsDays
 from hsrl_gym.envs.ads.decode import CANDIDATE_MODES, CandidateMode
 from hsrl_gym.envs.ads.recall import Recall
 from hsrl_gym.envs.ads.world import AdsUsers
 from hsrl_gym.envs.ads.world_bundle import open_ads
 from hsrl_gym.envs.core import Outcome, SessionParams, SessionState
 from hsrl_gym.envs.sessions import Observation, SlateSessions
+from hsrl_gym.envs.settings import from_json
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
+from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.users.profile import PROFILE_LIMIT
 
 SIMULATORS = ("train", "eval", "true")
@@ -29,10 +32,11 @@ class AdsSessions(SlateSessions):
     """A batch of advertising sessions and the spaces of one; the arguments are `AdsEnv`'s.
 
     Attributes:
-        day: today, counted from the start of the calendar.
+        days: of market, catalog and recall.
     """
 
     core: AdsCore
+    _seen_version = -1  # no version of the catalog yet
 
     def __init__(
         self,
@@ -54,28 +58,22 @@ class AdsSessions(SlateSessions):
             raise unknown_name("action_mode", action_mode, CANDIDATE_MODES)
         if simulator not in SIMULATORS:
             raise unknown_name("simulator", simulator, SIMULATORS)
-        if steps_per_day < 1 or start_day < 0:
-            raise HsrlError(
-                f"got steps_per_day {steps_per_day}, start_day {start_day}, expected at least 1 and at least 0."
-            )
-        config = open_config(market)
+        config = from_json(AdsConfig, "advertising market", {} if market is None else market)
         self.device = open_device(device)
         self.params = SessionParams(1, "mean_with_cost", patience, max_steps, initial_patience, miss_cost)
         opened = open_ads(config, market_seed)
         self.market, self.bundle = opened.market, opened.bundle
+        self.catalog = Catalog(self.bundle.codebook, 1, cooldown=1)
         self.candidate_mode: CandidateMode = CANDIDATE_MODES[action_mode](
-            self.bundle.codebook, config.n_candidates, self.device
+            self.catalog, config.n_candidates, self.device
         )
         users = self.bundle.users["train" if simulator == "train" else "eval"]
         profiles = torch.as_tensor(users.profile, device=self.device)
         histories = torch.as_tensor(users.history, device=self.device)
         self.core = AdsCore(AdsUsers(opened.world, profiles), histories, self.params, reward, self.market)
         self.recall = Recall(self.market, opened.world, profiles)
-        self.codes = torch.as_tensor(self.bundle.codebook.codes, device=self.device).long()
-        self.steps_per_day, self.start_day = steps_per_day, start_day
-        self._n_steps = 0
-        self.day = -1  # no day is open yet
-        self._open_day(start_day)
+        self.days = AdsDays(self.market, self.catalog, self.recall, steps_per_day, start_day)
+        self._take_codes()
         n_ads, length = config.n_ads, users.history.shape[1]
         self.observation_space = spaces.Dict(
             {
@@ -87,9 +85,9 @@ class AdsSessions(SlateSessions):
 
     def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
         """Return B users in the first episode of the given seeds (B,), on the first day."""
-        self._n_steps = 0
-        self._open_day(self.start_day)
-        return super().arrive(seeds)
+        self.days.restart()
+        seed = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
+        return self.core.initial(seed, torch.zeros_like(seed))
 
     def play(self, state: SessionState, actions: Any) -> tuple[SessionState, Outcome, dict[str, NDArray[Any]]]:
         """Take actions (B, n); return the next state, the outcome, and the info columns of the step.
@@ -105,7 +103,10 @@ class AdsSessions(SlateSessions):
         n_users = len(state.user)
         if len(own) != n_users:
             raise HsrlError(f"got {len(own)} actions, expected one for each of the {n_users} environments.")
-        slate = self.candidate_mode.decode(torch.as_tensor(own, device=self.device), self.candidates(state))
+        candidates = self.candidates(state)
+        slate = self.candidate_mode.decode(
+            torch.as_tensor(own, device=self.device), candidates, self._codes[candidates]
+        )
         after, outcome = self.core.transition(state, slate)
         feedback = outcome.feedback
         columns = {
@@ -115,17 +116,12 @@ class AdsSessions(SlateSessions):
             "cost": feedback.cost.unsqueeze(1),
             "patience": after.patience.clone(),  # not a view of the state
             "patience_before": state.patience.clone(),
-            "slate_tokens": self.codes[slate],
+            "slate_tokens": self._codes[slate],
         }
         info = {name: column.cpu().numpy() for name, column in columns.items()}
-        info["day"] = np.full(n_users, self.day)
-        self._n_steps += 1
-        if self._n_steps % self.steps_per_day == 0:
-            self._open_day(self.day + 1)
-            for name, ids in self.market.changes(self.day).items():
-                info[name] = np.empty(n_users, dtype=object)
-                for row in range(n_users):
-                    info[name][row] = ids
+        info.update({name: np.tile(ids, (n_users, 1)) for name, ids in self.days.pass_step().items()})
+        info["day"] = np.full(n_users, self.days.day)
+        self._take_codes()
         return after, outcome, info
 
     def candidates(self, state: SessionState) -> Tensor:
@@ -136,7 +132,10 @@ class AdsSessions(SlateSessions):
         """Return the observation arrays (B, P) float32, (B, H) int32 and (B, R) int32."""
         return {**super().observe(state), "candidates": self.candidates(state).to(torch.int32).cpu().numpy()}
 
-    def _open_day(self, day: int) -> None:
-        if day != self.day:
-            self.recall.open_day(day)
-            self.day = day
+    def masks(self, state: SessionState) -> NDArray[np.bool_]:
+        """Return the masks (B, sum(nvec)) bool of choices that some candidate of each request has."""
+        return self.candidate_mode.masks(self._codes[self.candidates(state)])
+
+    def _take_codes(self) -> None:
+        if self._seen_version != self.catalog.version:
+            super()._take_codes()
