@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def book() -> Codebook:
     features = np.random.default_rng(0).normal(size=(301, 4))
-    return fit_codebook(features, 3, (5, 6, 7))
+    return fit_codebook(features, 3, (5, 8, 9))
 
 
 def opened(book: Codebook, mode: str, n_candidates: int) -> CandidateMode:
@@ -37,9 +37,9 @@ def nearest(book: Codebook, tokens: list[int], candidates: list[int]) -> int:
 def test_sid_shows_the_nearest_candidate(book: Codebook) -> None:
     generator = np.random.default_rng(1)
     mode = opened(book, "sid", 40)
-    assert mode.space.nvec.tolist() == [5, 6, 7]
+    assert mode.space.nvec.tolist() == [5, 8, 9]
     candidates = np.array([generator.permutation(300)[:40] + 1 for _ in range(200)])
-    actions = generator.integers(0, [5, 6, 7], size=(200, 3))
+    actions = generator.integers(0, [5, 8, 9], size=(200, 3))
     codes = torch.as_tensor(book.codes[candidates]).long()
     slates = mode.decode(torch.as_tensor(actions), torch.as_tensor(candidates), codes)
     assert slates.shape == (200, 1)
@@ -77,8 +77,8 @@ def test_item_shows_the_candidate_at_that_place(book: Codebook) -> None:
 def test_masks_allow_the_tokens_of_some_candidate(book: Codebook) -> None:
     codes = torch.tensor([[[0, 1, 2], [4, 1, 6]], [[3, 5, 0], [3, 0, 0]]])
     masks = opened(book, "sid", 2).masks(codes)
-    assert masks.shape == (2, 18)
-    assert [np.flatnonzero(row).tolist() for row in masks] == [[0, 4, 6, 13, 17], [3, 5, 10, 11]]
+    assert masks.shape == (2, 22)
+    assert [np.flatnonzero(row).tolist() for row in masks] == [[0, 4, 6, 15, 19], [3, 5, 10, 13]]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_masks_allow_the_tokens_of_some_candidate(book: Codebook) -> None:
     [
         ("sid", [[0, 0]], r"got actions of shape \(1, 2\)"),
         ("sid", [[0.0, 0.0, 0.0]], "type float64, expected integers"),
-        ("sid", [[0, 6, 0]], r"got 6 at position 1 of action 0, expected an integer in 0\.\.5"),
+        ("sid", [[0, 8, 0]], r"got 8 at position 1 of action 0, expected an integer in 0\.\.7"),
         ("item", [[40]], r"got 40 at position 0 of action 0, expected an integer in 0\.\.39"),
         ("item", [[-1]], "got -1"),
     ],

@@ -49,7 +49,10 @@ def test_ads_of_a_campaign_share_its_days_bid_and_category(market: AdsMarket) ->
 
 def test_a_budget_lasts_until_it_is_spent() -> None:
     pace = 1.0 + 0.3 * np.sin(2.0 * np.pi * np.arange(14) / 7.0)
-    start, budget = np.array([0, 0, 0, 5, 2]), np.array([0.5, 1.0001, pace[:3].sum() + 0.01, 0.99 * pace[5:7].sum(), 1e6])
+    start, budget = (
+        np.array([0, 0, 0, 5, 2]),
+        np.array([0.5, 1.0001, pace[:3].sum() + 0.01, 0.99 * pace[5:7].sum(), 1e6]),
+    )
     # The day on which it runs out is the last one: a half day's budget lasts one day.
     assert days_of_budget(start, budget, 7).tolist() == [1, 2, 4, 2, 7]
 

@@ -46,8 +46,8 @@ class AdsEnv(SlateEnv):
 
     ## Info
     `slate` (1,), `clicks` (1,), `conversions` (1,), `cost` (1,), `slate_tokens` (1, L), `patience`, `patience_before`,
-    `day`, that of the next request. On the last step of a day also `arrived` and `retired`, the ids that came and went after it, and `spent`,
-    those of the retired whose budget was spent.
+    and `day`, that of the next request. On the last step of a day also `arrived` and `retired`, the ids that came and
+    went after it, and `spent`, those of the retired whose budget was spent.
 
     ## Arguments
     - `market`: settings of `AdsConfig` as a dict, for instance `{"n_ads": 2_000, "n_campaigns": 250}`; `market_seed=0`.

@@ -36,7 +36,6 @@ class AdsSessions(SlateSessions):
     """
 
     core: AdsCore
-    _seen_version = -1  # no version of the catalog yet
 
     def __init__(
         self,
@@ -103,6 +102,7 @@ class AdsSessions(SlateSessions):
         n_users = len(state.user)
         if len(own) != n_users:
             raise HsrlError(f"got {len(own)} actions, expected one for each of the {n_users} environments.")
+        self._follow_catalog()
         candidates = self.candidates(state)
         slate = self.candidate_mode.decode(
             torch.as_tensor(own, device=self.device), candidates, self._codes[candidates]
@@ -121,7 +121,6 @@ class AdsSessions(SlateSessions):
         info = {name: column.cpu().numpy() for name, column in columns.items()}
         info.update({name: np.tile(ids, (n_users, 1)) for name, ids in self.days.pass_step().items()})
         info["day"] = np.full(n_users, self.days.day)
-        self._take_codes()
         return after, outcome, info
 
     def candidates(self, state: SessionState) -> Tensor:
@@ -134,8 +133,9 @@ class AdsSessions(SlateSessions):
 
     def masks(self, state: SessionState) -> NDArray[np.bool_]:
         """Return the masks (B, sum(nvec)) bool of choices that some candidate of each request has."""
+        self._follow_catalog()
         return self.candidate_mode.masks(self._codes[self.candidates(state)])
 
-    def _take_codes(self) -> None:
-        if self._seen_version != self.catalog.version:
-            super()._take_codes()
+    def _follow_catalog(self) -> None:
+        if self.catalog.version != self._seen_version:
+            self._take_codes()

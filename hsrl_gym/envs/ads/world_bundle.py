@@ -54,7 +54,7 @@ def open_ads(config: AdsConfig, seed: int) -> AdsWorldBundle:
         codebook=codebook,
         simulators={},  # the true users play; none were fitted
         users={"train": log.rows(slice(cut)), "eval": log.rows(slice(cut, None))},
-        item_labels=_Labels(market),
+        item_labels=_labels(market),
         profile_encoder=ProfileEncoder((), (False,) * width, (0.0,) * width, (1.0,) * width),
         provenance={"ads": asdict(config), "seed": seed},
     )
@@ -106,12 +106,8 @@ def _guess(
     return some.gather(1, guess.argmax(1, keepdim=True))
 
 
-class _Labels(tuple[str, ...]):
-    """Names of the ads."""
-
-    def __new__(cls, market: AdsMarket) -> _Labels:
-        """Name each ad by number, campaign and category."""
-        rows = zip(market.campaign[1:].tolist(), market.category[1:].tolist(), strict=True)
-        return super().__new__(
-            cls, ("", *(f"ad {i}, campaign {g}, category {c}" for i, (g, c) in enumerate(rows, start=1)))
-        )
+def _labels(market: AdsMarket) -> tuple[str, ...]:
+    """Return a name for each ad, by campaign and category."""
+    campaigns, categories = market.campaign[1:].tolist(), market.category[1:].tolist()
+    rows = enumerate(zip(campaigns, categories, strict=True), start=1)
+    return ("", *(f"ad {ad}, campaign {campaign}, category {category}" for ad, (campaign, category) in rows))
