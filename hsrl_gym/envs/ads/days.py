@@ -46,8 +46,10 @@ class AdsDays:
         See `AdsMarket.changes`.
         """
         self._n_steps += 1
-        if self._n_steps % self.steps:
-            return {}
+        return {} if self._n_steps % self.steps else self.end()
+
+    def end(self) -> dict[str, NDArray[np.intp]]:
+        """Open the next day, and return what came and went."""
         self._open(self.day + 1)
         return self.market.changes(self.day)
 
