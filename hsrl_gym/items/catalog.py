@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -45,6 +48,16 @@ class Catalog:
         self.codes, self.vectors = self.codebook.codes.copy(), self.codebook.vectors.copy()
         from hsrl_gym.items.shim import Shim; self.trie = Shim(self.codebook, self.slate_size)
         self._cooling: list[tuple[int, NDArray[np.int32]]] = []  # (version that frees them, SIDs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is saved: all but the trie, which follows from the SIDs."""
+        return {name: value for name, value in self.__dict__.items() if name != "trie"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.trie = replace(self.codebook, codes=self.codes).trie(self.slate_size)
+        for _, sids in self._cooling:
+            self.trie.reserve(sids)
 
     @property
     def n_items(self) -> int:

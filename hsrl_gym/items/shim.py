@@ -8,10 +8,12 @@ class Shim:
     def build(self):
         self.t = build_trie(self.codes, self.book.centroids, self.book.priority, self.width)
     def __getattr__(self, n):
+        if n.startswith("__") or "t" not in self.__dict__: raise AttributeError(n)
         return getattr(self.__dict__["t"], n)
     def remove(self, items, reserve=False):
         self.codes[items] = -1
     def release(self, codes): pass
+    reserve = release
     def free_sids(self, vectors):
         live = self.codes[self.codes[:,0]>=0]; out=[]
         for v in vectors:
