@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -273,6 +274,14 @@ def test_a_slate_larger_than_the_catalog_is_refused(mode_name: str) -> None:
 # --- repeats
 
 
+def repeats_removed(choices: torch.Tensor) -> list[list[int]]:
+    """Return the slates of choices (B, K, W), each slot of which prefers its first one."""
+    n_rows, slate_size = choices.shape[:2]
+    leaf = torch.arange(n_rows * slate_size).view(n_rows, slate_size)
+    rest = choices[:, :, 1:].flatten(0, 1).numpy()
+    return without_repeats(choices[:, :, 0], leaf, lambda leaves: rest[leaves]).tolist()
+
+
 def test_without_repeats_by_hand() -> None:
     choices = torch.tensor(
         [
@@ -282,11 +291,20 @@ def test_without_repeats_by_hand() -> None:
         ]
     )
     before = choices.clone()
-    options, leaf = choices.flatten(0, 1), torch.arange(9).view(3, 3)
-    assert without_repeats(options, leaf, 9).tolist() == [[1, 2, 3], [1, 4, 7], [1, 4, 6]]
-    first = torch.tensor([[3, 3, 3], [2, 4, 8], [9, 9, 8]])
-    assert without_repeats(options, leaf, 9, first).tolist() == [[3, 1, 2], [2, 4, 8], [9, 1, 8]]
+    assert repeats_removed(choices) == [[1, 2, 3], [1, 4, 7], [1, 4, 6]]
     assert torch.equal(choices, before)
+
+
+def test_only_slates_with_repeats_ask_for_neighbours() -> None:
+    asked = []
+
+    def leaf_items(leaves: NDArray[np.int64]) -> NDArray[np.int64]:
+        asked.append(leaves.tolist())
+        return np.array([[7, 8, 9]])[leaves]
+
+    slates = torch.tensor([[1, 2], [7, 7], [3, 4]])
+    assert without_repeats(slates, torch.zeros_like(slates), leaf_items).tolist() == [[1, 2], [7, 8], [3, 4]]
+    assert asked == [[0, 0]]
 
 
 @settings(max_examples=60, deadline=None)
@@ -301,18 +319,39 @@ def test_without_repeats_is_greedy(data: st.DataObject, slate_size: int, spare: 
         for options in row:
             slate.append(next(item for item in options if item not in slate))
         expected.append(slate)
-    options = torch.tensor(choices)
-    leaf = torch.arange(n_rows * slate_size).view(n_rows, slate_size)
-    assert without_repeats(options.flatten(0, 1), leaf, 9).tolist() == expected
-    # The first choice may come apart from the others.
-    rest = torch.cat([options[:, :, 1:], options[:, :, :1]], dim=2).flatten(0, 1)
-    assert without_repeats(rest, leaf, 9, options[:, :, 0]).tolist() == expected
+    assert repeats_removed(torch.tensor(choices)) == expected
 
 
-@pytest.mark.parametrize("n_bytes", [1, 200, 1 << 20])
-def test_without_repeats_some_rows_at_a_time(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The marks of one part are gone before the next."""
-    monkeypatch.setattr(actions, "_BYTES_AT_ONCE", {"cpu": n_bytes})
-    options = torch.tensor([[1, 2, 3], [3, 1, 2]])
+@pytest.mark.parametrize("n_rows", [1, 2, 1 << 20])
+def test_without_repeats_some_rows_at_a_time(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "_ROWS_AT_ONCE", n_rows)
+    options = np.array([[1, 2, 3], [3, 1, 2]])
     leaf = torch.tensor([[0, 0, 0], [1, 1, 0], [0, 1, 0]] * 7)
-    assert without_repeats(options, leaf, 3).tolist() == [[1, 2, 3], [3, 1, 2], [1, 3, 2]] * 7
+    slates = without_repeats(torch.as_tensor(options[leaf, 0]), leaf, lambda leaves: options[leaves])
+    assert slates.tolist() == [[1, 2, 3], [3, 1, 2], [1, 3, 2]] * 7
+
+
+# --- a catalog that changes
+
+
+@pytest.mark.parametrize("name", CATALOGS)
+@pytest.mark.parametrize("mode_name", ["sid", "item"])
+def test_after_a_change_actions_mean_what_they_mean_in_the_catalog_as_it_is(mode_name: str, name: str) -> None:
+    """Whether the trie changed in place, grew, or was pickled in between."""
+    generator = np.random.default_rng(5)
+    codebook = CATALOGS[name]
+    mode = ACTION_MODES[mode_name](codebook, 1, CPU)
+    for _ in range(4):
+        codebook = codebook.deactivate(generator.choice(codebook.live_items, len(codebook.live_items) // 2, False))
+        gone = np.flatnonzero((mode._trie.leaf_of_item >= 0) & (codebook.codes[:, 0] < 0))
+        mode._trie.remove(gone)
+        idle = np.flatnonzero(codebook.codes[1:, 0] < 0) + 1
+        back = generator.choice(idle, len(idle) // 2 + 1, False)
+        codebook = codebook.activate(back)
+        mode._trie.insert(back, codebook.codes[back])
+        fresh = ACTION_MODES[mode_name](codebook, 1, CPU)
+        fresh.space.seed(3)
+        some = np.array([fresh.space.sample() for _ in range(40)])
+        assert decode(mode, *some) == decode(fresh, *some)
+        assert mode.masks().tolist() == fresh.masks().tolist()
+        mode = pickle.loads(pickle.dumps(mode))
