@@ -117,7 +117,9 @@ def test_the_latest_items_of_the_log_are_held_back(tiny_bundle: Bundle) -> None:
 
 
 def test_days_may_be_counted_in_sessions(tiny_bundle: Bundle) -> None:
-    env = SlateVectorEnv(4, tiny_bundle, max_steps=3, initial_patience=1000.0, churn={**CHURN, "every": 2, "unit": "sessions"})
+    env = SlateVectorEnv(
+        4, tiny_bundle, max_steps=3, initial_patience=1000.0, churn={**CHURN, "every": 2, "unit": "sessions"}
+    )
     days = [int(info["day"][0]) for info in play(env, 12)]
     assert days == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2]
 

@@ -103,7 +103,7 @@ def test_a_wrong_change_changes_nothing(tiny_bundle: Bundle, change: dict[str, l
     codes = catalog.codes.copy()
     with pytest.raises(HsrlError, match=message):
         catalog.change(**change)
-    with pytest.raises(HsrlError, match="expected .* all finite"):
+    with pytest.raises(HsrlError, match=r"expected .* all finite"):
         catalog.move([2], np.full((1, catalog.vectors.shape[1]), np.nan))
     assert (catalog.codes == codes).all()
     assert catalog.version == 0
