@@ -135,7 +135,3 @@ class AdsSessions(SlateSessions):
         """Return the masks (B, sum(nvec)) bool of choices that some candidate of each request has."""
         self._follow_catalog()
         return self.candidate_mode.masks(self._codes[self.candidates(state)])
-
-    def _follow_catalog(self) -> None:
-        if self.catalog.version != self._seen_version:
-            self._take_codes()
