@@ -237,6 +237,16 @@ def test_knowing_the_user_pays() -> None:
     assert rates[1] > rates[0] + 0.15
 
 
+def test_sb3_gets_the_feedback() -> None:
+    env = make_vec_env("HSRL-Ads-v0", 3, seed=0, market=SMALL, action_mode="item", steps_per_day=2)
+    env.reset()
+    for step in (1, 2):
+        infos = env.step(np.zeros((3, 1), dtype=np.int64))[3]
+        for info in infos:
+            assert info["conversions"].shape == info["cost"].shape == (1,)
+            assert ("spent" in info) == ("arrived" in info) == (step == 2)
+
+
 def test_ppo_learns_in_it() -> None:
     """SB3's own policy takes the spaces as they are; it goes through days without a line of code."""
     env = make_vec_env("HSRL-Ads-v0", 4, seed=0, market=SMALL, steps_per_day=6)
