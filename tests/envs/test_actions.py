@@ -340,7 +340,7 @@ def test_after_a_change_actions_mean_what_they_mean_in_the_catalog_as_it_is(mode
     """Whether the trie changed in place, grew, or was pickled in between."""
     generator = np.random.default_rng(5)
     codebook = CATALOGS[name]
-    mode = ACTION_MODES[mode_name](codebook, 1, CPU)
+    mode = ACTION_MODES[mode_name](codebook, 2, CPU)
     for _ in range(4):
         codebook = codebook.deactivate(generator.choice(codebook.live_items, len(codebook.live_items) // 2, False))
         gone = np.flatnonzero((mode._trie.leaf_of_item >= 0) & (codebook.codes[:, 0] < 0))
@@ -349,7 +349,7 @@ def test_after_a_change_actions_mean_what_they_mean_in_the_catalog_as_it_is(mode
         back = generator.choice(idle, len(idle) // 2 + 1, False)
         codebook = codebook.activate(back)
         mode._trie.insert(back, codebook.codes[back])
-        fresh = ACTION_MODES[mode_name](codebook, 1, CPU)
+        fresh = ACTION_MODES[mode_name](codebook, 2, CPU)
         fresh.space.seed(3)
         some = np.array([fresh.space.sample() for _ in range(40)])
         assert decode(mode, *some) == decode(fresh, *some)
