@@ -80,6 +80,10 @@ class SASRec(nn.Module):
         """Return the item vectors, (N + 1, d)."""
         return self.item_map(self.get_buffer("item_features")) + self.item_free.weight
 
+    def refresh(self, items: Tensor, inputs: Tensor) -> None:
+        """Take new inputs (M, F) of items (M,)."""
+        self.get_buffer("item_features")[items] = inputs
+
     def forward(self, profile: Tensor, history: Tensor) -> Tensor:
         """Return c_0 (B, d) for profile (B, P) float and history (B, H) int64: right-aligned item ids, 0 is padding."""
         length = (history > 0).sum(1)

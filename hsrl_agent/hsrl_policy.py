@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, MultiLevelCritic, Plan
+from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, MultiLevelCritic, Plan, TiedHead
 from hsrl_agent.policies import SlatePolicy
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError, unknown_name
@@ -47,7 +49,7 @@ class HSRLPolicy(SlatePolicy):
     network: HSRLNetwork
     target_network: HSRLNetwork
     sids: Tensor
-    item_of_code: Tensor
+    item_of_code: Tensor | None
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class HSRLPolicy(SlatePolicy):
 
     def _build_network(self) -> None:
         sids = torch.as_tensor(self.codebook.codes).long()
-        codes, tables = self._tokens(sids)
+        codes, tables = self._tokens_of(torch.arange(len(sids)), sids), self._token_vectors()
         vocabulary = [len(table) for table in tables]
         self.network = HSRLNetwork(
             self._encoder(),
@@ -96,22 +98,41 @@ class HSRLPolicy(SlatePolicy):
             self.item_residual,
         )
         self.register_buffer("sids", sids[1:], persistent=False)
-        # Tokens back to items, for algorithms that store actions only. SIDs are unique except in shared buckets.
-        self.register_buffer("item_of_code", self._lookup(sids), persistent=False)
+        # Tokens back to items, for algorithms that store actions only; made when one asks.
+        self.register_buffer("item_of_code", None, persistent=False)
 
-    def _tokens(self, sids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the tokens of the items, (N + 1, L), -1 where not live; and L tables (V_l, D) of token vectors."""
+    def _tokens_of(self, items: Tensor, sids: Tensor) -> Tensor:
+        """Return the SIDs; without semantic IDs the item itself is the token, (M, 1)."""
+        return sids if self.semantic_ids else (items - 1).unsqueeze(1).where(sids[:, :1] >= 0, -1)
+
+    def _token_vectors(self) -> list[Tensor]:
+        """Return L tables (V_l, D) of token vectors.
+
+        Raises:
+            HsrlError: without semantic IDs, if items share a SID.
+        """
         if self.semantic_ids:
-            return sids, [torch.as_tensor(table) for table in self.codebook.centroids]
-        live = sids[sids[:, 0] >= 0]
-        n_sids = len(live.unique(dim=0))
+            return [torch.as_tensor(table) for table in self.codebook.centroids]
+        live = self.codebook.codes[self.codebook.live_items]
+        n_sids = len(np.unique(live, axis=0))
         if n_sids < len(live):
             raise HsrlError(
                 f"got {len(live)} items on {n_sids} SIDs without semantic_ids, expected a SID for each item; "
                 "build the bundle with a larger vocabulary."
             )
-        each = torch.arange(-1, len(sids) - 1).unsqueeze(1)
-        return each.where(sids[:, :1] >= 0, -1), [torch.as_tensor(self.codebook.vectors[1:])]
+        return [torch.as_tensor(self.codebook.vectors[1:])]
+
+    def _refresh(self, items: NDArray[np.integer]) -> None:
+        super()._refresh(items)
+        rows = torch.as_tensor(items - 1, device=self.device)
+        self.sids[rows] = torch.as_tensor(self.catalog.codes[items], device=self.device).long()
+        self.item_of_code = None
+        if not self.semantic_ids:
+            vectors = torch.as_tensor(self.catalog.vectors[items], device=self.device)
+            for network in self._networks():
+                for head in network.policy.heads:  # type: ignore[union-attr]
+                    if isinstance(head, TiedHead):
+                        head.centroids[rows] = vectors
 
     def _radix(self) -> list[int]:
         radix = [1]
@@ -119,12 +140,12 @@ class HSRLPolicy(SlatePolicy):
             radix.insert(0, radix[0] * size)
         return radix
 
-    def _lookup(self, codes: Tensor) -> Tensor:
+    def _lookup(self) -> Tensor:
         """Return the sorted flat codes of live items and their ids, (2, N_live)."""
-        live = (codes[:, 0] >= 0).nonzero().squeeze(1)
-        flat = (codes[live] * torch.tensor(self._radix())).sum(1)
+        live = (self.sids[:, 0] >= 0).nonzero().squeeze(1)
+        flat = (self.sids[live] * torch.tensor(self._radix(), device=live.device)).sum(1)
         flat, order = flat.sort()
-        return torch.stack([flat, live[order]])
+        return torch.stack([flat, live[order] + 1])
 
     @property
     def critic(self) -> nn.Module:
@@ -134,6 +155,7 @@ class HSRLPolicy(SlatePolicy):
     def plan(self, obs: PyTorchObs, target: bool = False, patience: Tensor | None = None) -> Plan:
         """Return the plan for observations, of the target network if `target`; patience (B,) is for the critic."""
         assert isinstance(obs, dict)
+        self.follow()
         network = self.target_network if target else self.network
         return network(obs["profile"].float(), obs["history"].long(), patience)
 
@@ -151,8 +173,14 @@ class HSRLPolicy(SlatePolicy):
         return self.sids[items - 1].flatten(1)
 
     def to_items(self, actions: Tensor) -> Tensor:
-        """Return the first item of each SID, (B, K); the SIDs must be those of live items."""
+        """Return the first item of each SID, (B, K); the SIDs must be those of live items.
+
+        SIDs stored before a change of the catalog may have lost their item since; then it is the one with the next
+        SID. SIDs are unique except in shared buckets.
+        """
         tokens = actions.view(len(actions), self.slate_size, -1)
         flat = (tokens * torch.tensor(self._radix(), device=tokens.device)).sum(-1)
+        if self.item_of_code is None:
+            self.item_of_code = self._lookup()
         known, items = self.item_of_code
         return items[torch.searchsorted(known, flat).clamp(max=len(items) - 1)]

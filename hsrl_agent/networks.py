@@ -185,6 +185,12 @@ class HSRLNetwork(nn.Module):
         value, level_values = self.critic(contexts, patience)
         return Plan(log_probs, value, level_values, contexts)
 
+    def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
+        """Take the catalog's new inputs (M, F) and tokens (M, L) of items (M,); the first token is -1 if not live."""
+        self.encoder.refresh(items, inputs)
+        self.codes[items - 1] = codes
+        self.is_live[items - 1] = codes[:, 0] >= 0
+
     def item_scores(self, plan: Plan) -> Tensor:
         """Return sum_l log p(z_l(i) | c_{l-1}) of every item, (B, N), -inf where it is not live (eq. 14).
 
@@ -219,6 +225,11 @@ class ItemNetwork(nn.Module):
         items = self.encoder.item_table()[1:]  # (N, d)
         scores = state @ self.target(items).T + self.bias(items).squeeze(-1)
         return scores.masked_fill(~self.is_live, -torch.inf), self.value(state).squeeze(-1)
+
+    def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
+        """See `HSRLNetwork.refresh`."""
+        self.encoder.refresh(items, inputs)
+        self.is_live[items - 1] = codes[:, 0] >= 0
 
 
 @torch.no_grad()

@@ -30,8 +30,14 @@ class LatentNetwork(nn.Module):
         self.encoder = encoder
         self.actor = nn.Linear(width, point_width)
         self.kernel_map = nn.Linear(encoder.get_buffer("item_features").shape[1], point_width)
-        self.kernel_free = nn.Parameter(0.02 * torch.randn(len(is_live), point_width))
+        # What is known of an item apart from its features begins with its arrival.
+        self.kernel_free = nn.Parameter(0.02 * torch.randn(len(is_live), point_width) * is_live.unsqueeze(1))
         self.register_buffer("is_live", is_live)
+
+    def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
+        """See `HSRLNetwork.refresh`."""
+        self.encoder.refresh(items, inputs)
+        self.is_live[items - 1] = codes[:, 0] >= 0
 
     def kernels(self) -> Tensor:
         """Return the kernels of items 1..N, (N, d)."""
@@ -73,12 +79,10 @@ class LatentPolicy(ItemPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "point_width": self.point_width}
 
-    def _is_live(self) -> Tensor:
-        return torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
-
     def state(self, obs: PyTorchObs, target: bool = False) -> Tensor:
         """Return the encoder's states of observations, (B, width); those of the target network if `target`."""
         assert isinstance(obs, dict)
+        self.follow()
         network = self.target_network if target else self.network
         return network.encoder(obs["profile"].float(), obs["history"].long())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook
 from hsrl_gym.items.nodes import Ids
 
@@ -23,13 +24,14 @@ class SlateSpace(spaces.MultiDiscrete):
     """A MultiDiscrete space that knows its catalog, so that a policy can be built from the space alone.
 
     Attributes:
-        codebook: the SIDs and features of the items.
+        catalog: the items, and which of them are on sale now.
+        codebook: the items at the start.
         slate_size: K.
     """
 
-    def __init__(self, nvec: NDArray[np.int64], codebook: Codebook, slate_size: int) -> None:
+    def __init__(self, nvec: NDArray[np.int64], catalog: Catalog, slate_size: int) -> None:
         super().__init__(nvec)
-        self.codebook = codebook
+        self.catalog, self.codebook = catalog, catalog.codebook
         self.slate_size = slate_size
 
     def __eq__(self, other: object) -> bool:
@@ -42,9 +44,9 @@ class SlateSpace(spaces.MultiDiscrete):
 class SlateBox(spaces.Box):
     """A Box of hyper-actions that knows its catalog; see `SlateSpace`."""
 
-    def __init__(self, width: int, codebook: Codebook, slate_size: int) -> None:
+    def __init__(self, width: int, catalog: Catalog, slate_size: int) -> None:
         super().__init__(-1.0, 1.0, (width,), dtype=np.float32)
-        self.codebook = codebook
+        self.catalog, self.codebook = catalog, catalog.codebook
         self.slate_size = slate_size
 
 
@@ -60,13 +62,8 @@ class ActionMode:
 
     space: spaces.Space[Any]
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        n_live = len(codebook.live_items)
-        if slate_size > n_live:
-            raise HsrlError(f"got slate_size {slate_size}, expected at most the {n_live} live items.")
-        self.codebook = codebook
-        self.slate_size = slate_size
-        self.device = device
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        self.catalog, self.slate_size, self.device = catalog, slate_size, device
 
     def check(self, actions: Any) -> None:
         """Raise HsrlError unless `actions` (B, n) are in the space."""
@@ -93,20 +90,19 @@ class _Discrete(ActionMode):
 
     space: SlateSpace
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self._trie = codebook.trie(slate_size)
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
         self.refresh()
 
     def refresh(self) -> None:
         """See the trie as it is now: on the CPU by views of its arrays, elsewhere by copies. `decode` does it too."""
-        self._seen = self._trie.version
+        self._seen, self._trie = self.catalog.version, self.catalog.trie
         self._first_item = torch.as_tensor(self._trie.first_item, device=self.device)
         self._first_leaf = self._trie.first_leaf
 
     def decode(self, actions: Tensor) -> Tensor:
         """Return slates (B, K) of actions (B, n), by the trie as it is now."""
-        if self._seen != self._trie.version:
+        if self._seen != self.catalog.version:
             self.refresh()
         slate, leaf = self._named(actions)
         return without_repeats(slate, leaf, self._trie.leaf_items)
@@ -132,9 +128,9 @@ class _Discrete(ActionMode):
 class SidSlate(_Discrete):
     """MultiDiscrete of K semantic IDs: nvec = [V_1, .., V_L] * K (eq. 2, 4)."""
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self.space = SlateSpace(np.tile(codebook.vocabulary, slate_size).astype(np.int64), codebook, slate_size)
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
+        self.space = SlateSpace(np.tile(catalog.codebook.vocabulary, slate_size).astype(np.int64), catalog, slate_size)
 
     def refresh(self) -> None:
         """See the trie as it is now."""
@@ -151,15 +147,15 @@ class SidSlate(_Discrete):
 
     def masks(self) -> NDArray[np.bool_]:
         """Allow a token if some live item has it at that level; the walk resolves what the prefix excludes."""
-        return np.tile(np.concatenate([live.any(0) for live in self._trie.is_live]), self.slate_size)
+        return np.tile(np.concatenate([live.any(0) for live in self.catalog.trie.is_live]), self.slate_size)
 
 
 class ItemSlate(_Discrete):
     """MultiDiscrete of K items: nvec = [N] * K; action a shows item a + 1."""
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self.space = SlateSpace(np.full(slate_size, len(codebook.codes) - 1), codebook, slate_size)
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
+        self.space = SlateSpace(np.full(slate_size, catalog.n_items), catalog, slate_size)
 
     def refresh(self) -> None:
         """See the trie as it is now."""
@@ -176,7 +172,7 @@ class ItemSlate(_Discrete):
 
     def masks(self) -> NDArray[np.bool_]:
         """Allow live items."""
-        return np.tile(self._trie.leaf_of_item[1:] >= 0, self.slate_size)
+        return np.tile(self.catalog.trie.leaf_of_item[1:] >= 0, self.slate_size)
 
 
 class HyperAction(ActionMode):
@@ -184,12 +180,19 @@ class HyperAction(ActionMode):
 
     space: SlateBox
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self._live = torch.as_tensor(codebook.live_items, device=device)
-        vectors = item_vectors(codebook)[codebook.live_items]
-        self._vectors = torch.as_tensor(vectors, device=device)  # (N_live, d)
-        self.space = SlateBox(vectors.shape[1], codebook, slate_size)
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
+        self._axes = principal_axes(catalog.codebook)
+        self.refresh()
+        self.space = SlateBox(self._axes.axes.shape[1], catalog, slate_size)
+
+    def refresh(self) -> None:
+        """Take over the items on sale; the axes stay those of the start."""
+        self._seen, live = self.catalog.version, self.catalog.live_items
+        self._live = torch.as_tensor(live, device=self.device)
+        self._vectors = torch.as_tensor(
+            self._axes.project(self.catalog.vectors[live]), device=self.device
+        )  # (N_live, d)
 
     def _check_values(self, actions: NDArray[Any]) -> None:
         if not (np.abs(actions) <= 1.0).all():  # a NaN fails this as well
@@ -197,6 +200,8 @@ class HyperAction(ActionMode):
 
     def decode(self, actions: Tensor) -> Tensor:
         """Return the top K by inner product, the best first."""
+        if self._seen != self.catalog.version:
+            self.refresh()
         scores = actions.to(self._vectors.dtype) @ self._vectors.T
         return self._live[scores.topk(self.slate_size, dim=1).indices]
 
@@ -210,12 +215,28 @@ ACTION_MODES: dict[str, type[SidSlate] | type[ItemSlate] | type[HyperAction]] = 
 
 def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.float32]:
     """Return unit vectors (N + 1, d) of the items: the codebook's vectors on the live items' principal axes."""
+    return principal_axes(codebook, width).project(codebook.vectors)
+
+
+class PrincipalAxes(NamedTuple):
+    """Centre (D,) and principal axes (D, d) of item vectors."""
+
+    centre: NDArray[np.float32]
+    axes: NDArray[np.float32]
+
+    def project(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return unit vectors (M, d) of vectors (M, D)."""
+        moved = (vectors - self.centre) @ self.axes
+        norms = np.linalg.norm(moved, axis=1, keepdims=True)
+        return (moved / np.maximum(norms, 1e-8)).astype(np.float32)
+
+
+def principal_axes(codebook: Codebook, width: int = HYPER_WIDTH) -> PrincipalAxes:
+    """Return the axes of the live items' vectors, at most `width`."""
     live = codebook.vectors[codebook.live_items]
+    centre = live.mean(0)
     width = min(width, *live.shape)
-    axes = np.linalg.svd(live - live.mean(0), full_matrices=False)[2][:width]
-    vectors = (codebook.vectors - live.mean(0)) @ axes.T
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-8)).astype(np.float32)
+    return PrincipalAxes(centre, np.linalg.svd(live - centre, full_matrices=False)[2][:width].T)
 
 
 def without_repeats(slate: Tensor, leaf: Tensor, leaf_items: Callable[[Ids], Ids]) -> Tensor:

@@ -24,6 +24,7 @@ from hsrl_gym.envs.actions import (
     without_repeats,
 )
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook, fit_codebook
 
 CPU = torch.device("cpu")
@@ -91,7 +92,7 @@ def walk(codebook: Codebook, tokens: list[int]) -> tuple[int, ...]:
 
 
 def test_the_next_use_of_a_sid_takes_the_next_item_then_the_neighbours() -> None:
-    mode = SidSlate(toy(), K, CPU)
+    mode = SidSlate(Catalog(toy(), K), K, CPU)
     same = decode(mode, sids((0, 0), (0, 0), (0, 0), (0, 0)), sids((2, 0), (2, 0), (2, 0), (2, 0)))
     # Of (0, 0): 3, 2, 1 by priority, then 4 beside them. Of (2, 0): 6, 5, then the nearest by centroids, 4 and 3.
     assert same == [[3, 2, 1, 4], [6, 5, 4, 3]]
@@ -101,26 +102,26 @@ def test_the_next_use_of_a_sid_takes_the_next_item_then_the_neighbours() -> None
 
 
 def test_dead_tokens_count_as_their_nearest_live_sibling() -> None:
-    mode = SidSlate(toy(), 2, CPU)
+    mode = SidSlate(Catalog(toy(), 2), 2, CPU)
     assert decode(mode, sids((1, 0), (1, 1)), sids((2, 1), (0, 1))) == [[3, 4], [6, 4]]
 
 
 def test_sid_space() -> None:
-    mode = SidSlate(toy(), 3, CPU)
+    mode = SidSlate(Catalog(toy(), 3), 3, CPU)
     assert isinstance(mode.space, spaces.MultiDiscrete)
     assert mode.space.nvec.tolist() == [3, 2, 3, 2, 3, 2]
-    assert mode.space.codebook is mode.codebook
+    assert mode.space.catalog is mode.catalog
     assert mode.space.slate_size == 3
 
 
 def test_sid_masks_by_hand() -> None:
-    assert SidSlate(toy(), 2, CPU).masks().tolist() == [True, False, True, True, True] * 2
+    assert SidSlate(Catalog(toy(), 2), 2, CPU).masks().tolist() == [True, False, True, True, True] * 2
 
 
 @pytest.mark.parametrize("name", CATALOGS)
 def test_sid_masks_tell_which_tokens_lead_to_a_live_item(name: str) -> None:
     codebook = CATALOGS[name]
-    mode = SidSlate(codebook, K, CPU)
+    mode = SidSlate(Catalog(codebook, K), K, CPU)
     masks = mode.masks()
     assert masks.dtype == np.bool_
     assert len(masks) == mode.space.nvec.sum()
@@ -133,7 +134,7 @@ def test_sid_masks_tell_which_tokens_lead_to_a_live_item(name: str) -> None:
 def test_every_sid_can_be_shown(name: str) -> None:
     """Each token sequence there is leads to the first item of the SID that a search finds."""
     codebook = CATALOGS[name]
-    mode = SidSlate(codebook, 1, CPU)
+    mode = SidSlate(Catalog(codebook, 1), 1, CPU)
     sequences = np.stack(np.meshgrid(*map(np.arange, codebook.vocabulary), indexing="ij"), -1).reshape(
         -1, mode.space.shape[0]
     )
@@ -148,7 +149,7 @@ def test_every_sid_can_be_shown(name: str) -> None:
 
 
 def test_item_mode_by_hand() -> None:
-    mode = ItemSlate(toy(), K, CPU)
+    mode = ItemSlate(Catalog(toy(), K), K, CPU)
     assert mode.space.nvec.tolist() == [7] * K
     # Action a shows item a + 1. A second 1 gives way to its bucket (3, 2) and then to 4 beside it.
     assert decode(mode, [0, 1, 2, 3], [5, 4, 0, 3], [0, 0, 0, 0]) == [[1, 2, 3, 4], [6, 5, 1, 4], [1, 3, 2, 4]]
@@ -179,18 +180,18 @@ def test_item_vectors_are_unit_directions_on_the_main_axes() -> None:
 
 def test_hyper_actions_show_the_top_k() -> None:
     codebook = hyper_toy()
-    mode = HyperAction(codebook, 4, CPU)
+    mode = HyperAction(Catalog(codebook, 4), 4, CPU)
     x, y = item_vectors(codebook)[[1, 3]]
     assert isinstance(mode.space, spaces.Box)
     assert mode.space.shape == (2,)
     # Inner products with +x, -x, +y, -y: 0.9, -0.9, 0.5, -0.5; then -0.1, 0.1, -0.7, 0.7.
     assert decode(mode, 0.9 * x + 0.5 * y, -0.1 * x - 0.7 * y) == [[1, 3, 4, 2], [4, 2, 1, 3]]
-    assert decode(HyperAction(codebook, 2, CPU), 0.9 * x + 0.5 * y) == [[1, 3]]
+    assert decode(HyperAction(Catalog(codebook, 2), 2, CPU), 0.9 * x + 0.5 * y) == [[1, 3]]
 
 
 def test_hyper_actions_pass_over_retired_items() -> None:
     codebook = hyper_toy().deactivate(1)
-    mode = HyperAction(codebook, 3, CPU)
+    mode = HyperAction(Catalog(codebook, 3), 3, CPU)
     vectors = item_vectors(codebook)
     for item in (2, 3, 4):
         slate = decode(mode, vectors[item])[0]
@@ -200,7 +201,7 @@ def test_hyper_actions_pass_over_retired_items() -> None:
 
 def test_hyper_actions_have_no_masks() -> None:
     with pytest.raises(HsrlError, match="expected `sid` or `item`"):
-        HyperAction(hyper_toy(), 2, CPU).masks()
+        HyperAction(Catalog(hyper_toy(), 2), 2, CPU).masks()
 
 
 # --- all modes
@@ -210,7 +211,7 @@ def test_hyper_actions_have_no_masks() -> None:
 @given(data=st.data(), name=st.sampled_from(sorted(CATALOGS)), mode_name=st.sampled_from(sorted(ACTION_MODES)))
 def test_any_action_shows_different_live_items(data: st.DataObject, name: str, mode_name: str) -> None:
     codebook = CATALOGS[name]
-    mode = ACTION_MODES[mode_name](codebook, K, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(codebook, K), K, CPU)
     n_rows = data.draw(st.integers(1, 3))
     if isinstance(mode, HyperAction):
         value: st.SearchStrategy[Any] = st.floats(-1, 1, width=32)
@@ -229,7 +230,7 @@ def test_any_action_shows_different_live_items(data: st.DataObject, name: str, m
 @pytest.mark.parametrize("mode_name", ACTION_MODES)
 def test_a_slate_can_be_the_whole_catalog(mode_name: str) -> None:
     codebook = CATALOGS["just enough"]
-    mode = ACTION_MODES[mode_name](codebook, 4, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(codebook, 4), 4, CPU)
     mode.space.seed(0)
     for _ in range(20):
         assert sorted(decode(mode, mode.space.sample())[0]) == codebook.live_items.tolist()
@@ -238,7 +239,7 @@ def test_a_slate_can_be_the_whole_catalog(mode_name: str) -> None:
 @pytest.mark.parametrize("mode_name", ["sid", "item"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64])
 def test_any_integer_type_will_do(mode_name: str, dtype: type) -> None:
-    mode = ACTION_MODES[mode_name](CATALOGS["roomy"], K, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(CATALOGS["roomy"], K), K, CPU)
     mode.space.seed(1)
     actions = np.array([mode.space.sample() for _ in range(5)])
     assert decode(mode, *actions.astype(dtype)) == decode(mode, *actions)
@@ -262,13 +263,13 @@ def test_any_integer_type_will_do(mode_name: str, dtype: type) -> None:
 )
 def test_actions_outside_the_space_are_refused(mode_name: str, action: Any, message: str) -> None:
     with pytest.raises(HsrlError, match=message):
-        ACTION_MODES[mode_name](toy(), 2, CPU).check(np.array(action))
+        ACTION_MODES[mode_name](Catalog(toy(), 2), 2, CPU).check(np.array(action))
 
 
 @pytest.mark.parametrize("mode_name", ACTION_MODES)
 def test_a_slate_larger_than_the_catalog_is_refused(mode_name: str) -> None:
     with pytest.raises(HsrlError, match="got slate_size 7, expected at most the 6 live items"):
-        ACTION_MODES[mode_name](toy(), 7, CPU)
+        ACTION_MODES[mode_name](Catalog(toy(), 7), 7, CPU)
 
 
 # --- repeats
@@ -340,16 +341,15 @@ def test_after_a_change_actions_mean_what_they_mean_in_the_catalog_as_it_is(mode
     """Whether the trie changed in place, grew, or was pickled in between."""
     generator = np.random.default_rng(5)
     codebook = CATALOGS[name]
-    mode = ACTION_MODES[mode_name](codebook, 2, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(codebook, 2), 2, CPU)
     for _ in range(4):
-        codebook = codebook.deactivate(generator.choice(codebook.live_items, len(codebook.live_items) // 2, False))
-        gone = np.flatnonzero((mode._trie.leaf_of_item >= 0) & (codebook.codes[:, 0] < 0))
-        mode._trie.remove(gone)
+        retired = generator.choice(codebook.live_items, len(codebook.live_items) // 2, False)
         idle = np.flatnonzero(codebook.codes[1:, 0] < 0) + 1
-        back = generator.choice(idle, len(idle) // 2 + 1, False)
-        codebook = codebook.activate(back)
-        mode._trie.insert(back, codebook.codes[back])
-        fresh = ACTION_MODES[mode_name](codebook, 2, CPU)
+        back = generator.choice(idle, (len(idle) + 1) // 2, False)
+        mode.catalog.change(retire=retired, arrive=back)
+        codebook = codebook.deactivate(retired)
+        codebook = codebook.activate(back) if len(back) else codebook
+        fresh = ACTION_MODES[mode_name](Catalog(codebook, 2), 2, CPU)
         fresh.space.seed(3)
         some = np.array([fresh.space.sample() for _ in range(40)])
         assert decode(mode, *some) == decode(fresh, *some)
