@@ -111,9 +111,16 @@ class UserNetwork(nn.Module):
         nn.init.normal_(self.item_free.weight, std=0.01)
         nn.init.zeros_(self.item_free_bias.weight)
 
-    def tables(self) -> UserTables:
-        """Return the tables for the current weights."""
-        items = self.item_map(self.item_features) + self.item_free.weight  # (N + 1, d)
+    def tables(self, rows: Tensor | None = None) -> UserTables:
+        """Return the tables for the current weights.
+
+        Args:
+            rows: (n,) item ids, padding first; the tables then have rows for these alone. None for all N + 1.
+        """
+        features, free, bias = self.get_buffer("item_features"), self.item_free.weight, self.item_free_bias.weight
+        if rows is not None:
+            features, free, bias = features[rows], free[rows], bias[rows]
+        items = self.item_map(features) + free  # (N + 1, d)
         real = (torch.arange(len(items), device=items.device) > 0).to(items.dtype).unsqueeze(1)
         key = self._heads(self.self_key(items) * real)  # (h, N + 1, w)
         topics = torch.softmax(self.topic_sharpness * self.topic(items), dim=1) * real  # (N + 1, C)
@@ -132,9 +139,7 @@ class UserNetwork(nn.Module):
             query=self._query_table(),
             hidden=self._hidden_table(),
             out=_weights(self.user_map[3]),
-            target=torch.cat(
-                [self.item_target(items), topics, self.item_bias(items) + self.item_free_bias.weight], dim=1
-            ),
+            target=torch.cat([self.item_target(items), topics, self.item_bias(items) + bias], dim=1),
             bounds=torch.stack([lowest, above_highest, 1.0 - above_highest - lowest]),
         )
 
