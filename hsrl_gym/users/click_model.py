@@ -146,7 +146,7 @@ class PreparedUsers:
         """Copy the model to the device of `profiles` (M, P) and precompute."""
         self.model = copy.deepcopy(model).to(profiles.device).eval().requires_grad_(False)
         with torch.no_grad():
-            self.tables = self.model.tables()
+            self.tables = self.model.whole_tables()
             self.users, self.queries = self.model.arrive(self.tables, profiles)  # (M, d), (M, h * d)
             self.lowest, _, self.span = self.tables.bounds.tolist()
 
