@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,8 +239,12 @@ def test_days_move_the_catalog_with_the_market(
         ({"n_campaigns": 500_000}, "expected an ad for each campaign"),
         ({"n_features": 9}, "2 features more"),
         ({"n_days": 1}, "expected at least 2"),
+        ({"taste": "much"}, "got taste='much'"),
+        ({"base": float("nan")}, "got base=nan"),
+        ({"budget": 0.0}, "a budget above 0"),
+        ({"sweetness": 1.5}, "a correlation in -1..1"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, int], message: str) -> None:
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(HsrlError, match=message):
         AdsConfig(**settings)

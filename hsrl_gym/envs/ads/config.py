@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import isfinite
 
 from hsrl_gym.errors import HsrlError
 
@@ -62,8 +63,15 @@ class AdsConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.startswith("n_") and (not isinstance(value, int) or value < 1):
+            if field.name.startswith("n_") and (type(value) is not int or value < 1):
                 raise HsrlError(f"got {field.name}={value!r} of the advertising market, expected an integer above 0.")
+            if type(value) not in (int, float) or not isfinite(value):
+                raise HsrlError(f"got {field.name}={value!r} of the advertising market, expected a finite number.")
+        if self.budget <= 0.0 or abs(self.sweetness) > 1.0:
+            raise HsrlError(
+                f"got budget={self.budget}, sweetness={self.sweetness} of the advertising market, expected a budget "
+                "above 0 and a correlation in -1..1."
+            )
         if self.n_campaigns > self.n_ads or self.n_features < self.n_latent + 2 or self.n_users < 5:
             raise HsrlError(
                 f"got {self.n_campaigns} campaigns of {self.n_ads} ads, {self.n_features} features of content in "

@@ -26,8 +26,10 @@ class AdsDays:
         Raises:
             HsrlError: for a day without a step, or before day 0.
         """
-        if steps < 1 or first < 0:
-            raise HsrlError(f"got steps_per_day {steps}, start_day {first}, expected at least 1 and at least 0.")
+        if type(steps) is not int or type(first) is not int or steps < 1 or first < 0:
+            raise HsrlError(
+                f"got steps_per_day {steps!r}, start_day {first!r}, expected whole numbers of at least 1 and 0."
+            )
         self.market, self.catalog, self.recall = market, catalog, recall
         self.steps, self.first = steps, first
         self.day, self._n_steps = -1, 0  # no day is open yet

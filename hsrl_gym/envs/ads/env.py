@@ -65,6 +65,7 @@ class AdsEnv(SlateEnv):
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         """Make or find the market; `settings` are those of the class docstring's Arguments."""
+        # Not SlateEnv's own: there is no bundle to open.
         check_render_mode(render_mode)
         self.render_mode = render_mode
         self.sessions = AdsSessions(**settings)
@@ -97,6 +98,7 @@ class AdsVectorEnv(SlateVectorEnv):
 
     def __init__(self, num_envs: int = 1, render_mode: str | None = None, **settings: Any) -> None:
         """Make or find the market for `num_envs` users; `settings` are those of `AdsEnv`."""
+        # Not SlateVectorEnv's own: there is no bundle to open.
         if num_envs < 1:
             raise HsrlError(f"got num_envs {num_envs}, expected at least 1.")
         check_render_mode(render_mode)

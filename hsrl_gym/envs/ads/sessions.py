@@ -57,11 +57,14 @@ class AdsSessions(SlateSessions):
             raise unknown_name("action_mode", action_mode, CANDIDATE_MODES)
         if simulator not in SIMULATORS:
             raise unknown_name("simulator", simulator, SIMULATORS)
+        if type(market_seed) is not int or market_seed < 0:
+            raise HsrlError(f"got market_seed {market_seed!r}, expected a whole number of at least 0.")
         config = from_json(AdsConfig, "advertising market", {} if market is None else market)
         self.device = open_device(device)
         self.params = SessionParams(1, "mean_with_cost", patience, max_steps, initial_patience, miss_cost)
         opened = open_ads(config, market_seed)
         self.market, self.bundle = opened.market, opened.bundle
+        self.turnover = self.onboarder = None  # the market has days of its own
         self.catalog = Catalog(self.bundle.codebook, 1, cooldown=1)
         self.candidate_mode: CandidateMode = CANDIDATE_MODES[action_mode](
             self.catalog, config.n_candidates, self.device
