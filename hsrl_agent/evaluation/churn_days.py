@@ -26,10 +26,10 @@ def day_stage(day: int) -> str:
 
 
 def days(spec: RunSpec, progress: Progress) -> RunResult:
-    """Learn `spec.steps` user-steps in a still catalog, then through days that each begin with a change of the catalog.
+    """Learn `spec.steps` user-steps in a still catalog, then through days that each begin with a change of it.
 
-    `protocol_kwargs` hold `held_back` and `arrivals`, `every` (steps of a day) and `arrive` (see `Churn`), `n_days`, and
-    `onboarding`.
+    `protocol_kwargs` hold `held_back`, `arrivals`, `every` (steps of a day) and `arrive`, all as in `Churn`, `n_days`,
+    and `onboarding`.
 
     The curve of the result has the score at the end of each day in the catalog of that day, by all user-steps so far.
     The `score` is that of the last day; the numbers of all days are in `extra`, see `churn.entry`.

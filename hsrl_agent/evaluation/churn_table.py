@@ -49,8 +49,8 @@ def after(steps: int) -> str:
 def churn(spec: RunSpec, progress: Progress) -> RunResult:
     """Learn with items held back, and score what changes of the catalog cost, at once and after more learning.
 
-    `protocol_kwargs` hold `held_back` and `arrivals` (see `Churn`), `onboarding`, `impressions` (how often new items are
-    shown, on average, before the stage of that name), `later` (user-steps after all were replaced, rising), and
+    `protocol_kwargs` hold `held_back` and `arrivals` as in `Churn`, `onboarding`, `impressions` (how often new items
+    are shown, on average, before the stage of that name), `later` (user-steps after all were replaced, rising), and
     `check_every` and `give_up` (user-steps between scores after 60% were replaced, and of the last one).
 
     The `score` of the result is that before anything changed; all else is in `extra`, see `churn.entry`.

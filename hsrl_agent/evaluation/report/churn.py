@@ -14,16 +14,18 @@ from hsrl_agent.evaluation.report.table import Column, Table
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.evaluation.statistics import Interval
 from hsrl_agent.evaluation.summary import REFERENCE
+from hsrl_gym.envs.onboarding import Onboarding
 
 USERS = {"`eval` user": REWARD, "true user": TRUE_REWARD}
 _HOW = (
-    "Half of the items are held back, and unknown, while a method learns. Then they are added, or they replace a share of "
-    "the others. Up to `100% replaced` nobody has learned since. The true vectors of the new items, and what 20 "
+    "Half of the items are held back, and unknown, while a method learns. Then they are added, or they replace a share "
+    "of the others. Up to `100% replaced` nobody has learned since. The true vectors of the new items, and what 20 "
     "impressions an item teach, are seen by the same agent without more learning.",
-    "Onboarding shows new items in 2% of the slots and updates in closed form what is known of them, with every "
-    "impression. Methods that learn from the log alone only gain by what it learns of items; cells in which nothing can "
-    "have changed stay empty, as do those of methods that look at no vectors.",
-    "`User-steps until 95% is back` has runs in which it never was at the last score; so it is a lower bound there.",
+    f"Onboarding gives new items {Onboarding().explore:.0%} of the slots, and updates in closed form what is known of "
+    "them, with every impression. Methods that learn from the log alone only gain by what it learns of items. Cells in "
+    "which nothing can have changed stay empty, as do those of methods that look at no vectors.",
+    "`User-steps until 95% is back` counts from a change of 60%, towards the reward before it. A run in which it "
+    "is never back counts as its last score; then the mean is a lower bound.",
 )
 
 
@@ -48,7 +50,7 @@ def churn_lines(results: Sequence[RunResult]) -> dict[str, list[Line]]:
 
 
 def churn_sheet(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] | None = None) -> Sheet:
-    """Return for each task a table of rewards by each user, and one of the shares of new items and their click rates."""
+    """Return for each task a table of rewards by each user, and one of the shares and click rates of new items."""
     columns, tasks = _columns(results), churn_lines(results)
     tables = [
         Table(

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT, _AXES = 7.2, 5.4, 4.4  # of a panel with its names, of the figure, of the axes; inches
 _LOOKS = {False: ":", True: "-"}  # without onboarding, with it
 _HOW = (
-    "A day is {every} steps of {n_envs} users. It begins with a change: {percent:.0f}% of the live items retire, and as "
-    "many come that were held back ({held_back:.0f}% of all). At its end the greedy policy is scored in the catalog of "
-    "the day. Day 0 is the end of {steps} user-steps of learning in a still catalog.",
+    "A day is {every} steps of {n_envs} users. It begins with a change: {percent:.0f}% of the live items retire, and "
+    "as many come that were held back ({held_back:.0f}% of all). At its end the greedy policy is scored in the catalog "
+    "of the day. Day 0 is the end of {steps} user-steps of learning in a still catalog.",
     "The area under a curve is its mean over the days, day 0 left out.",
     "Methods that learn from the log alone stay as they are; with onboarding they act all day, and items become known.",
 )
@@ -123,13 +123,15 @@ def days_sheet(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] 
 
 def _first(lines: Sequence[Line]) -> str:
     """Return who has the largest area; the oracle does not compete."""
-    means = {line: float(np.mean(list(areas(line).values()))) for line in lines if line.name != ORACLE and areas(line)}
-    ranked = sorted(means, key=lambda line: means[line], reverse=True)
-    if not ranked:
+    means = [
+        (float(np.mean(list(areas(line).values()))), line) for line in lines if line.name != ORACLE and areas(line)
+    ]
+    if not means:
         return "Only the greedy oracle ran."
-    best = ranked[0]
-    text = f"{best.label} has the largest area, {means[best]:.2f}"
-    rival = next((line for line in ranked[1:] if line.method.name != best.method.name), None)
+    means.sort(key=lambda one: -one[0])
+    area, best = means[0]
+    text = f"{best.label} has the largest area, {area:.2f}"
+    rival = next((line for _, line in means if line.method.name != best.method.name), None)
     if rival is None:
         return f"{text}."
     ours, theirs = areas(best), areas(rival)
@@ -164,7 +166,7 @@ def days_figure(results: Sequence[RunResult]) -> Figure:
 
 def _draw(axes: Any, line: Line) -> End:
     """Draw a method and return the end of its line."""
-    days = np.arange(min(map(n_days, line.runs)) + 1)
+    days = range(min(map(n_days, line.runs)) + 1)
     by_day = [[run.extra[entry(day_stage(day), REWARD)] for run in line.runs] for day in days]
     mean, low, high = spread(by_day)
     strong, look = line.method.name == REFERENCE, line.look

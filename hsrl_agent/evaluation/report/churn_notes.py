@@ -74,7 +74,9 @@ def _kept(lines: Sequence[Line], reward: str) -> str:
 
 def _lost(lines: Sequence[Line], reward: str) -> str:
     left = _percent(lines, lambda line: ratios(line, entry(REPLACED[100], reward), entry(BEFORE, reward)))
-    return f"With all items replaced, before any learning, of the reward is left {_each(left, '{:.0f}%')}." if left else ""
+    return (
+        f"With all items replaced, before any learning, of the reward is left {_each(left, '{:.0f}%')}." if left else ""
+    )
 
 
 def _share(lines: Sequence[Line]) -> str:
@@ -92,16 +94,15 @@ def _share(lines: Sequence[Line]) -> str:
 
 def _back(lines: Sequence[Line]) -> str:
     """Return how long it took HSRL, and the fastest of the others, to have enough of the reward back."""
-    told = {line: found.mean for line in lines if line.learns_online and (found := mean_of(line, BACK))}
-    ours = {line: steps for line, steps in told.items() if line.method.name == REFERENCE}
-    others = {line: steps for line, steps in told.items() if line.method.name != REFERENCE}
+    told = [(found.mean, line) for line in lines if line.learns_online and (found := mean_of(line, BACK))]
+    ours, others = ([one for one in told if (one[1].method.name == REFERENCE) == own] for own in (True, False))
     if not ours or not others:
         return ""
-    first, rival = min(ours, key=lambda line: ours[line]), min(others, key=lambda line: others[line])
-    half = "holds" if ours[first] <= others[rival] / 2 else "does not hold"
+    (steps, first), (their_steps, rival) = (min(some, key=lambda one: one[0]) for some in (ours, others))
+    half = "holds" if steps <= their_steps / 2 else "does not hold"
     return (
-        f"After a change of 60%, {ENOUGH:.0%} of the reward is back in {_steps(first, ours[first])} of {first.label}; "
-        f"the fastest other, {rival.label}, takes {_steps(rival, others[rival])}. Half as many {half}."
+        f"After a change of 60%, {ENOUGH:.0%} of the reward is back in {_steps(first, steps)} of {first.label}; "
+        f"the fastest other, {rival.label}, takes {_steps(rival, their_steps)}. Half as many {half}."
     )
 
 

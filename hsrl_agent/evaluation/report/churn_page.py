@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 def churn_page(results: Sequence[RunResult], sheet: Sheet, pictures: Mapping[str, Figure]) -> str:
     """Return the page: what was found, the pictures by their titles, the tables, how to read them."""
     tasks = churn_lines(results)
-    findings = [
-        Finding(table.title, table.title, tuple(table.notes[:1])) for table in sheet.tables if table.notes
-    ]
+    findings = [Finding(table.title, table.title, tuple(table.notes[:1])) for table in sheet.tables if table.notes]
     drawn = [("", svg(figure, f"churn-{place}", title)) for place, (title, figure) in enumerate(pictures.items())]
     sections = [
         Section("figure", "Over the days", [Part("wide", drawn)] if drawn else []),
@@ -29,4 +27,11 @@ def churn_page(results: Sequence[RunResult], sheet: Sheet, pictures: Mapping[str
         Section("new", "New items", [Part("tables", shown(sheet.more))] if sheet.more else []),
         Section("how", "How to read it", [Part("notes", list(sheet.notes))]),
     ]
-    return render(sheet.title, f"Slate recommendation on {listed(list(tasks))}", sheet.code, findings, facts(results, tasks), sections)
+    return render(
+        sheet.title,
+        f"Slate recommendation on {listed(list(tasks))}",
+        sheet.code,
+        findings,
+        facts(results, tasks),
+        sections,
+    )
