@@ -47,8 +47,9 @@ def kind_of_call(given: argparse.Namespace) -> str:
     what = kinds.get(what, what)
     if given.onboarding and what not in KINDS:
         raise HsrlError(f"got --onboarding for {what}, where no item is new; ask for --table churn or --figure churn.")
-    if given.days and what != FIGURE:
-        raise HsrlError(f"got --days for {what}, which has none; ask for --figure churn.")
+    for name in ("days", "warmup"):
+        if getattr(given, name) and what != FIGURE:
+            raise HsrlError(f"got --{name} for {what}, which has none; ask for --figure churn.")
     return what
 
 

@@ -94,13 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare this class too, for instance examples.my_agent:MyAgent; repeatable",
     )
     add("--seeds", type=options.whole_numbers, metavar="N,..", help="each one a run: 0,1,2 are three seeds, 3 is one")
-    add(
-        "--steps",
-        "--warmup",
-        type=options.whole_number,
-        metavar="N",
-        help=f"user-steps to learn from; with churn, those before the first change ({churn_plan.STEPS})",
-    )
+    add("--steps", type=options.whole_number, metavar="N", help="user-steps to learn from")
     add("--episodes", type=options.whole_number, metavar="N", help="sessions that score a run")
     add("--checkpoints", type=options.whole_number, metavar="N", help="points of the learning curve after the first")
     add("--n-envs", type=options.whole_number, metavar="N", help="users at once while learning (32)")
@@ -127,6 +121,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(those tuned on the bundle, if any)",
     )
     add("--onboarding", choices=tuple(churn_plan.ONBOARDING), help="of new items, with churn (both)")
+    add(
+        "--warmup",
+        type=options.whole_number,
+        metavar="N",
+        help=f"user-steps to learn from before day 0 of --figure churn ({churn_plan.STEPS})",
+    )
     add("--days", type=options.whole_number, metavar="N", help=f"of --figure churn ({churn_plan.DAYS})")
     add("--jobs", type=options.whole_number, metavar="N", help="processes (as many as there are cores)")
     add("--device", default="cpu", type=options.device, help="cpu, cuda or cuda:N (cpu)")
@@ -148,7 +148,7 @@ def make_plan(given: argparse.Namespace) -> Plan:
     notes = [*_synthetic_notes(tasks), *left_out]
     churns = what in churn_plan.KINDS
     numbers = {
-        "steps": given.steps or (churn_plan.STEPS if churns else preset.steps),
+        "steps": given.warmup or given.steps or (churn_plan.STEPS if churns else preset.steps),
         "n_envs": given.n_envs or preset.n_envs,
         "n_eval_episodes": given.episodes or (churn_plan.EPISODES if churns else preset.episodes),
         "n_checkpoints": 1 if churns else given.checkpoints or preset.checkpoints,
