@@ -38,6 +38,7 @@ from hsrl_agent.evaluation.churn_table import (
     after,
 )
 from hsrl_agent.evaluation.churn_table import PROTOCOL as TABLE
+from hsrl_agent.evaluation.cli import main
 from hsrl_agent.evaluation.plugins import resolve
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.evaluation.run import learn, make_eval_envs, make_train_envs, run
@@ -263,3 +264,19 @@ def test_watched_items_are_counted_while_users_play(spec: RunSpec, tiny_bundle: 
 
 def test_methods_that_cannot_follow_a_catalog() -> None:
     assert {name for name, method in METHODS.items() if not can_follow(method)} == {"ddpg", "td3"}
+
+
+@pytest.mark.slow
+def test_the_table_as_it_is_called(
+    tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second call finds the runs, and the results know what they are."""
+    call = ["compare", "--table", "churn", "--envs", "HSRL-RL4RS-v0", f"--bundle=HSRL-RL4RS-v0={tiny_bundle_folder}"]
+    call += ["--methods=oracle,popularity", "--seeds=0", "--episodes=20", "--jobs=1", "--out", str(tmp_path / "out")]
+    assert main(call) == 0
+    assert "2 runs: 2 to do" in capsys.readouterr().out
+    assert main(call) == 0
+    assert "2 found finished" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "again")]) == 0
+    for name in ("churn.md", "churn.csv", "report.html"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()

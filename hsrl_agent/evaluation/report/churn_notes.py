@@ -57,7 +57,7 @@ def _cost(lines: Sequence[Line], reward: str) -> str:
         return ""
     costs = {label: 100.0 - gain for label, gain in gains.items()}
     return (
-        f"Adding the new items costs {_each(costs, '{:.1f}%')}. At most {MOST_COST:.0f}% "
+        f"Adding the new items costs, gains being below zero, {_each(costs, '{:.1f}%')}. At most {MOST_COST:.0f}% "
         f"{_holds({label: cost <= MOST_COST for label, cost in costs.items()})}."
     )
 

@@ -80,8 +80,8 @@ def test_table_by_hand() -> None:
 def test_notes_say_what_holds() -> None:
     notes = " ".join(churn_sheet(RUNS).tables[0].notes)
     for told in (
-        "costs -5.0% (Greedy oracle), 10.0% (HAC), 2.0% (HSRL) and 1.0% (HSRL, onboarding). At most 2% does not hold "
-        "for HAC.",
+        "costs, gains being below zero, -5.0% (Greedy oracle), 10.0% (HAC), 2.0% (HSRL) and 1.0% (HSRL, onboarding). "
+        "At most 2% does not hold for HAC.",
         "with known vectors is 100 (HSRL, onboarding). At least 90 holds for all.",
         "is left 100% (Greedy oracle) and 50% (HAC).",
         "0.60 of the greedy oracle's slates, and of the others' 0.10 (HAC), 0.03 (HSRL) and 0.40 (HSRL, onboarding). "
@@ -100,7 +100,7 @@ def test_each_user_has_a_table() -> None:
         "ML1M: Total Reward by the true user",
     )
     assert true.markdown().splitlines()[-1] == "| HSRL | 7.00 [n/a] | 7.70 [n/a] |"
-    assert true.notes[0].startswith("Adding the new items costs -10.0% (HSRL).")
+    assert true.notes[0].startswith("Adding the new items costs, gains being below zero, -10.0% (HSRL).")
     assert "true user" in churn_sheet(runs).csv()
 
 
