@@ -29,7 +29,7 @@ PROTOCOLS: dict[str, tuple[str, Mapping[str, Any]]] = {
             "impressions": 20,
             "later": [1_600, 3_200, 9_600],
             "check_every": 800,
-            "give_up": 9_600,
+            "give_up": 6_400,
         },
     ),
     FIGURE: (churn_days.PROTOCOL, {"held_back": 0.8, "arrive": 0.1, "every": 15}),

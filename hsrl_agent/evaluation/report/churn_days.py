@@ -101,7 +101,10 @@ def days_sheet(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] 
             COLUMNS,
             day_lines(lines),
             leading=lambda one: one.line.method.name == REFERENCE,
-            notes=[_first(lines), *notes.describe_task(lines, notes.asked_of(asked, task))],
+            notes=[
+                *filter(None, [churn_notes.leader(lines, "the largest area", areas)]),
+                *notes.describe_task(lines, notes.asked_of(asked, task)),
+            ],
         )
         for task, lines in churn_lines(results).items()
     ]
@@ -119,28 +122,6 @@ def days_sheet(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] 
     ]
     below = [*how, *notes.general(results, chance=False)]
     return Sheet("A catalog that turns over while all go on learning", notes.code_state(results), tables, notes=below)
-
-
-def _first(lines: Sequence[Line]) -> str:
-    """Return who has the largest area; the oracle does not compete."""
-    means = [
-        (float(np.mean(list(areas(line).values()))), line) for line in lines if line.name != ORACLE and areas(line)
-    ]
-    if not means:
-        return "Only the greedy oracle ran."
-    means.sort(key=lambda one: -one[0])
-    area, best = means[0]
-    text = f"{best.label} has the largest area, {area:.2f}"
-    rival = next((line for _, line in means if line.method.name != best.method.name), None)
-    if rival is None:
-        return f"{text}."
-    ours, theirs = areas(best), areas(rival)
-    gaps = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-    if not gaps:
-        return f"{text}. It has no seed in common with {rival.label}, the next method."
-    gap = interval(gaps)
-    apart = {True: "", False: " The interval holds zero."}[gap.low is None or gap.low > 0]
-    return f"{text}, {gap.text()} ahead of {rival.label}, the next method, paired by seed.{apart}"
 
 
 def days_figure(results: Sequence[RunResult]) -> Figure:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hsrl_agent.evaluation.churn import REWARD, SHARE, entry
-from hsrl_agent.evaluation.churn_table import ADDED, BACK, BEFORE, ENOUGH, IS_BACK, KNOWN, REPLACED, SEEN
+from hsrl_agent.evaluation.churn_table import ADDED, BACK, BEFORE, ENOUGH, IS_BACK, KNOWN, REPLACED, SEEN, after
 from hsrl_agent.evaluation.report.grouping import ORACLE, Line
 from hsrl_agent.evaluation.report.text import listed
 from hsrl_agent.evaluation.result import RunResult
@@ -28,6 +28,32 @@ def mean_of(line: Line, name: str) -> Interval | None:
     return interval(values) if values else None
 
 
+def leader(lines: Sequence[Line], what: str, values: Callable[[Line], dict[int, float]]) -> str:
+    """Return which line has the most, and how far it is ahead of the next method. The oracle does not compete.
+
+    Args:
+        lines: of one task.
+        what: they have, for instance "the largest area".
+        values: of a line, by seed.
+    """
+    means = [(float(np.mean(list(found.values()))), line) for line in lines if (found := values(line))]
+    ranked = sorted((one for one in means if one[1].name != ORACLE), key=lambda one: -one[0])
+    if not ranked:
+        return ""
+    mean, best = ranked[0]
+    text = f"{best.label} has {what}, {mean:.2f}"
+    rival = next((line for _, line in ranked if line.method.name != best.method.name), None)
+    if rival is None:
+        return f"{text}."
+    ours, theirs = values(best), values(rival)
+    gaps = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    if not gaps:
+        return f"{text}. It has no seed in common with {rival.label}, the next method."
+    gap = interval(gaps)
+    doubt = " The interval holds zero." if gap.low is not None and gap.low <= 0 else ""
+    return f"{text}, {gap.text()} ahead of {rival.label}, the next method, paired by seed.{doubt}"
+
+
 def in_words(lines: Sequence[Line], reward: str = REWARD) -> list[str]:
     """Return sentences on what holds in one task.
 
@@ -35,7 +61,7 @@ def in_words(lines: Sequence[Line], reward: str = REWARD) -> list[str]:
         lines: of the task.
         reward: what `extra` calls the reward by the user who judges.
     """
-    told = [_cost(lines, reward), _kept(lines, reward), _lost(lines, reward)]
+    told = [_later(lines, reward), _cost(lines, reward), _kept(lines, reward), _lost(lines, reward)]
     if reward == REWARD:
         told += [_share(lines), _back(lines)]
     return [sentence for sentence in told if sentence]
@@ -49,6 +75,16 @@ def ratios(line: Line, over: str, under: str) -> list[float]:
 
 def _percent(lines: Sequence[Line], value: Callable[[Line], list[float]]) -> dict[str, float]:
     return {line.label: 100.0 * float(np.mean(found)) for line in lines if (found := value(line))}
+
+
+def _later(lines: Sequence[Line], reward: str) -> str:
+    """Return who leads some time after all items were replaced: at the second of the later scores, else the first."""
+    later = sorted({steps for line in lines for run in line.runs for steps in run.spec.protocol_kwargs["later"]})[:2]
+    if not later:
+        return ""
+    name = entry(after(later[-1]), reward)
+    what = f"the highest reward {later[-1]:,} user-steps after all items were replaced"
+    return leader(lines, what, lambda line: {run.spec.seed: run.extra[name] for run in line.runs if name in run.extra})
 
 
 def _cost(lines: Sequence[Line], reward: str) -> str:

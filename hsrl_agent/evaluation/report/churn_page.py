@@ -9,7 +9,7 @@ from hsrl_agent.evaluation.report.churn import churn_lines
 from hsrl_agent.evaluation.report.headline import Finding
 from hsrl_agent.evaluation.report.page import Part, Section, facts, render, shown, svg
 from hsrl_agent.evaluation.report.sheet import Sheet
-from hsrl_agent.evaluation.report.text import listed
+from hsrl_agent.evaluation.report.text import listed, to_plain
 from hsrl_agent.evaluation.result import RunResult
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def churn_page(results: Sequence[RunResult], sheet: Sheet, pictures: Mapping[str, Figure]) -> str:
     """Return the page: what was found, the pictures by their titles, the tables, how to read them."""
     tasks = churn_lines(results)
-    findings = [Finding(table.title, table.title, tuple(table.notes[:1])) for table in sheet.tables if table.notes]
+    findings = [Finding(to_plain(table.title), "", tuple(table.notes[:1])) for table in sheet.tables if table.notes]
     drawn = [("", svg(figure, f"churn-{place}", title)) for place, (title, figure) in enumerate(pictures.items())]
     sections = [
         Section("figure", "Over the days", [Part("wide", drawn)] if drawn else []),

@@ -148,6 +148,19 @@ def test_pages_hold_tables_and_pictures() -> None:
     assert "share of new items" in churn_page(RUNS, churn_sheet(RUNS), {})
 
 
-def test_only_the_oracle() -> None:
+def test_the_oracle_does_not_compete() -> None:
     (table,) = days_sheet(OVER_DAYS[:1]).tables
-    assert table.notes[0] == "Only the greedy oracle ran."
+    assert not any("largest area" in note for note in table.notes)
+
+
+def test_who_leads_later() -> None:
+    runs = [
+        changed("oracle", 0, after_1600__reward=12.0),
+        *(changed("hac", seed, after_1600__reward=6.0 + seed) for seed in (0, 1)),
+        *(changed("hsrl", seed, after_1600__reward=8.0) for seed in (0, 1)),
+        changed("hsrl", 0, True, after_1600__reward=7.5),
+    ]
+    assert churn_sheet(runs).tables[0].notes[0] == (
+        "HSRL has the highest reward 1,600 user-steps after all items were replaced, 8.00, 1.50 [1.00, 2.00] ahead of "
+        "HAC, the next method, paired by seed."
+    )
