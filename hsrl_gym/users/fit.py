@@ -17,6 +17,8 @@ from hsrl_gym.progress import progress_bar
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
 from hsrl_gym.users.early_stopping import train_with_early_stopping
 from hsrl_gym.users.fidelity import predict_logits
+from hsrl_gym.users.item_effects import add_item_effects, refresh_biases, without_items
+from hsrl_gym.users.large import is_large
 
 _MIN_IMPROVEMENT = 1e-5  # nats of held-out log-loss
 _OF_TOPICS = ("topic.weight", "topic.bias", "topic_sharpness", "knee", "slope")
@@ -98,6 +100,9 @@ def _train(
     description: str,
 ) -> UserResponseModel:
     columns = fitted.tensors(_device_of(model))
+    large = is_large(fitted.n_items)
+    if large:
+        without_items(model)
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, settings)
     n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # per epoch
@@ -115,6 +120,8 @@ def _train(
                 optimizer.step()
                 schedule.step()
                 bar.update()
+            if large:
+                refresh_biases(model, fitted)
 
         def held_out_loss() -> float:
             loss = _log_loss(model, held_out)
@@ -124,7 +131,10 @@ def _train(
         train_with_early_stopping(
             model, train_epoch, held_out_loss, settings.max_epochs, settings.patience, _MIN_IMPROVEMENT
         )
-    return model.requires_grad_(False)
+        model.requires_grad_(False)
+        if large:
+            add_item_effects(model, fitted, held_out_loss)
+    return model
 
 
 def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -134,7 +144,7 @@ def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -
 
 def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.Optimizer:
     """Return AdamW. Topics and click bounds start far from their optimum: higher rates, no weight decay."""
-    others = dict(model.named_parameters())
+    others = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     bounds, topics = others.pop("bounds"), [others.pop(name) for name in _OF_TOPICS]
     groups: list[dict[str, Any]] = [
         {"params": list(others.values()), "weight_decay": settings.weight_decay},
