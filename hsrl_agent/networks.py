@@ -1,6 +1,7 @@
 """The networks in plain torch: hierarchical policy (HPN), multi-level critic (MLC), and the item-level actor-critic.
 
-Letters: B users, H history length, K slate size, L levels, V_l tokens of level l, N items, d width, P profile width.
+Letters: B users, H history length, K slate size, C candidates, L levels, V_l tokens of level l, N items, d width,
+P profile width.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hsrl_agent.encoder import SASRec
+from hsrl_agent.encoder import OWN_ROWS, SASRec
+from hsrl_agent.tower import TowerPolicyNetwork
 from hsrl_gym.errors import HsrlError
+
+_FEW_ROWS = 8_192  # free vectors; measured with 256 x 512 candidates, where it takes 8 or 13 ms
 
 
 class TiedHead(nn.Module):
@@ -58,7 +62,7 @@ class HierarchicalPolicyNetwork(nn.Module):
             centroids: L tensors (V_l, D) to tie the heads to; None for free heads (eq. 11 as written).
         """
         super().__init__()
-        self.hierarchical = hierarchical
+        self.hierarchical, self.vocabulary = hierarchical, tuple(vocabulary)
         self.heads = nn.ModuleList(_heads(width, vocabulary, centroids))  # W_l
         self.tokens = nn.ParameterList(nn.Parameter(0.02 * torch.randn(size, width)) for size in vocabulary)  # E_l
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in vocabulary)
@@ -137,12 +141,21 @@ class Plan(NamedTuple):
         value: (B,), the mixed value of eq. 17.
         level_values: (B, L + 1), V(s, l).
         contexts: (B, L + 1, d), c_0 to c_L.
+        candidates: (B, C), ids of the only items that may be shown, 0 for padding; None if the observation has none.
     """
 
     log_probs: list[Tensor]
     value: Tensor
     level_values: Tensor
     contexts: Tensor
+    candidates: Tensor | None = None
+
+
+class Shares(NamedTuple):
+    """How the live items are spread: L tensors (V_l,) of the shares of tokens, and the shares of free vectors, (R,)."""
+
+    tokens: list[Tensor]
+    rows: Tensor
 
 
 class HSRLNetwork(nn.Module):
@@ -154,7 +167,7 @@ class HSRLNetwork(nn.Module):
     def __init__(
         self,
         encoder: SASRec,
-        policy: HierarchicalPolicyNetwork,
+        policy: HierarchicalPolicyNetwork | TowerPolicyNetwork,
         critic: MultiLevelCritic,
         codes: Tensor,
         item_residual: bool = False,
@@ -172,7 +185,7 @@ class HSRLNetwork(nn.Module):
         """
         super().__init__()
         self.encoder, self.policy, self.critic = encoder, policy, critic
-        width = encoder.item_free.embedding_dim
+        width = encoder.width
         self.residual = nn.Linear(width, width + 1, bias=False) if item_residual else None
         if self.residual is not None:
             nn.init.zeros_(self.residual.weight)
@@ -194,9 +207,66 @@ class HSRLNetwork(nn.Module):
         first, *others = (log_p.index_select(1, token) for log_p, token in zip(plan.log_probs, tokens, strict=True))
         scores = sum(others, first)
         if self.residual is not None:
-            left = self.residual(self.encoder.item_free.weight[1:])  # (N, d + 1)
-            scores = scores + torch.addmm(left[:, -1], plan.contexts[:, -1], left[:, :-1].T)
+            free, rows = self._free_vectors()
+            left = self.residual(free)  # (N, d + 1)
+            own = torch.addmm(left[:, -1], plan.contexts[:, -1], left[:, :-1].T)
+            scores = scores + (own if rows is None else own.index_select(1, rows))
         return scores.masked_fill(~self.is_live, -torch.inf)
+
+    def _free_vectors(self) -> tuple[Tensor, Tensor | None]:
+        """Return the free vectors of the encoder but that of padding; and the one of each item, (N,), if shared."""
+        assert self.encoder.item_free is not None
+        items = torch.arange(1, len(self.codes) + 1, device=self.codes.device) if self.encoder.shares_rows else None
+        return self.encoder.item_free.weight[1:], None if items is None else self.encoder.row_of(items) - 1
+
+    def scores_of(self, plan: Plan, items: Tensor) -> Tensor:
+        """Return the scores of some items, (B, C) for ids (B, C): what `item_scores` says, without a tensor of B x N.
+
+        Padding, 0, has -inf as items that are not live.
+        """
+        places = (items - 1).clamp(min=0).flatten()
+        tokens = self.codes.index_select(0, places).clamp(min=0).view(*items.shape, -1).unbind(2)  # L of (B, C)
+        first, *others = (log_p.gather(1, token) for log_p, token in zip(plan.log_probs, tokens, strict=True))
+        scores = sum(others, first)
+        if self.residual is not None:
+            scores = scores + self._residual_of(plan, items)
+        is_live = self.is_live.index_select(0, places).view(items.shape) & (items > 0)
+        return scores.masked_fill(~is_live, -torch.inf)
+
+    def _residual_of(self, plan: Plan, items: Tensor) -> Tensor:
+        """Return <c_L, W f_i> + <w, f_i> = <W^T c_L + w, f_i> of items (B, C), (B, C)."""
+        assert self.residual is not None
+        assert self.encoder.item_free is not None
+        asked = plan.contexts[:, -1] @ self.residual.weight[:-1] + self.residual.weight[-1]  # (B, d)
+        rows, free = self.encoder.row_of(items), self.encoder.item_free.weight
+        if len(free) <= _FEW_ROWS:  # to ask all rows is faster than to gather B x C of them
+            return (asked @ free.T).gather(1, rows)
+        return torch.bmm(functional.embedding(rows, free), asked.unsqueeze(2)).squeeze(2)
+
+    def mean_score(self, plan: Plan, shares: Shares) -> Tensor:
+        """Return the mean score of all live items, (B,), from how they are spread over tokens and free vectors.
+
+        A score is a sum over tokens, and linear in the free vector. So the mean over N items is one over the tokens of
+        each level and over the rows of free vectors, and needs no N.
+        """
+        pairs = zip(plan.log_probs, shares.tokens, strict=True)
+        mean = torch.stack([log_p @ share for log_p, share in pairs]).sum(0)
+        if self.residual is None:
+            return mean
+        assert self.encoder.item_free is not None
+        left = self.residual(shares.rows @ self.encoder.item_free.weight)  # (d + 1,)
+        return mean + plan.contexts[:, -1] @ left[:-1] + left[-1]
+
+    def shares(self) -> Shares:
+        """Return how the live items are spread over tokens and free vectors, as they are now."""
+        items = self.is_live.nonzero().squeeze(1) + 1
+        tokens = zip(self.codes[items - 1].unbind(1), self.policy.vocabulary, strict=True)
+        free = self.encoder.item_free
+        n_rows = len(self.encoder.item_features) if free is None else free.num_embeddings
+        return Shares(
+            [token.bincount(minlength=size) / len(items) for token, size in tokens],
+            self.encoder.row_of(items).bincount(minlength=n_rows) / len(items),
+        )
 
 
 class ItemNetwork(nn.Module):
@@ -234,6 +304,11 @@ def copy_shared_weights(network: nn.Module, learned: nn.Module) -> None:
             Nothing is changed then.
     """
     known, own = dict(learned.named_parameters()), dict(network.named_parameters())
+    shares = [
+        module.shares_rows for net in (learned, network) for module in net.modules() if isinstance(module, SASRec)
+    ]
+    if len(set(shares)) > 1:
+        raise HsrlError(f"got catalogs on both sides of {OWN_ROWS:,} items, expected free vectors of the same meaning.")
     for name in sorted(known.keys() | own.keys()):
         shapes = [tuple(weights[name].shape) if name in weights else None for weights in (known, own)]
         if None in shapes or shapes[0][1:] != shapes[1][1:] or shapes[0][0] > shapes[1][0]:  # type: ignore[index]

@@ -114,7 +114,7 @@ class PaperHSRL(SlateActorCritic):
             next_value = self.target_value(batch.next_observations, batch.next_patience)
             target = self.td_target(batch, next_value)  # Q(s, a), eq. 18
             advantage = target - plan.value  # eq. 19
-        log_pi = self.policy.distribution_of(plan).log_prob_of_items(batch.slates)  # (B, K), eq. 14
+        log_pi = self.policy.distribution_of(plan, batch.slates).log_prob_of_items(batch.slates)  # (B, K), eq. 14
         return Losses(
             critic=critic_loss(plan.value, target),
             policy_gradient=policy_gradient_loss(self.item_advantages(advantage, batch), log_pi),

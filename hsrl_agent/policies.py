@@ -39,6 +39,7 @@ class SlatePolicy(ActorCriticPolicy):
     """
 
     action_mode: str
+    accepts_candidates: ClassVar[bool] = False  # whether it shows only the "candidates" of an observation that has them
     keeps_target: ClassVar[bool] = False  # whether there is a target network to bootstrap from
     network: nn.Module
     target_network: nn.Module
@@ -71,9 +72,12 @@ class SlatePolicy(ActorCriticPolicy):
                 f"{cls.__name__} got the action space {action_space}, expected the one of an hsrl_gym "
                 f'environment with action_mode="{cls.action_mode}".'
             )
-        if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"profile", "history"}:
+        known = {"profile", "history"} | ({"candidates"} if cls.accepts_candidates else set())
+        keys = set(observation_space) if isinstance(observation_space, spaces.Dict) else set()
+        if not {"profile", "history"} <= keys <= known:
             raise HsrlError(
-                f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)."
+                f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)"
+                f"{', perhaps with candidates' if cls.accepts_candidates else ''}."
             )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -112,7 +116,7 @@ class SlatePolicy(ActorCriticPolicy):
     def _build_network(self) -> None:
         raise NotImplementedError  # abstract
 
-    def _encoder(self) -> SASRec:
+    def _encoder(self, per_item: bool = True) -> SASRec:
         assert isinstance(self.observation_space, spaces.Dict)
         n_profile, history_length = (self.observation_space[name].shape for name in ("profile", "history"))
         assert n_profile is not None
@@ -125,11 +129,19 @@ class SlatePolicy(ActorCriticPolicy):
             self.n_layers,
             self.n_heads,
             self.dropout,
+            per_item,
         )
 
     def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
         """Return the distribution over slates and the values (B,) of observations."""
         raise NotImplementedError  # abstract
+
+    def scores_above_mean(self, obs: PyTorchObs, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by how much items (B, K) score above the mean of all live items, (B, K), and the values (B,)."""
+        distribution, value = self.score(obs)
+        live = distribution.scores.isfinite()
+        average = distribution.scores.masked_fill(~live, 0.0).sum(1, keepdim=True) / live.sum(1, keepdim=True)
+        return distribution.scores_at(items) - average, value
 
     @property
     def critic(self) -> nn.Module:
