@@ -18,12 +18,12 @@ _USERS_AT_ONCE = 32
 class SidIndex(nn.Module):
     """The live items in the order of their SIDs, so that the items below a prefix are a range.
 
-    A prefix is a number 0 .. n_l - 1 in this order. `first[l]` (n_l + 1,) holds the number of the first child of each
-    prefix of l + 1 tokens (of the last level: the place of its first item), and `token[l]` (n_l,) its last token. The
-    buffers are made anew by `refresh`; none is saved.
+    A prefix of l + 1 tokens is a number 0 .. n_l - 1 in this order. The buffers `token_l` (n_l,) hold its last token,
+    `parent_l` (n_l,) the prefix above it, and `first_l` (n_l + 1,) its first child (in the last level its first item);
+    the next one's first child is the end. None of them is saved.
 
     Attributes:
-        items: (n,) int64, ids of the live items by SID; those that share one by id.
+        items: (n,) int64, ids of the live items by SID.
         keys: (n,) int64, their SIDs as numbers.
         has_buckets: whether some items share a SID.
     """
@@ -34,28 +34,41 @@ class SidIndex(nn.Module):
     def __init__(self, codes: Tensor, vocabulary: Sequence[int]) -> None:
         """Index the codes (N + 1, L) of a catalog, -1 where an item is not live."""
         super().__init__()
-        self.vocabulary = tuple(vocabulary)
-        self.refresh(codes)
-
-    def refresh(self, codes: Tensor) -> None:
-        """Index the codes (N + 1, L) as they are now."""
+        self.vocabulary, self.n_items = tuple(vocabulary), len(codes) - 1
         live = (codes[:, 0] >= 0).nonzero().squeeze(1)
         keys, order = self.key(codes[live].long()).sort(stable=True)
+        self._number(keys, live[order])
+
+    def refresh(self, items: Tensor, codes: Tensor) -> None:
+        """Take over new codes (M, L) of items (M,)."""
+        changed = torch.zeros(self.n_items + 1, dtype=torch.bool, device=items.device)
+        changed[items] = True
+        stay = ~_look_up(changed, self.items)
+        keys, kept, live = self.keys[stay], self.items[stay], codes[:, 0] >= 0
+        new_keys, order = self.key(codes[live].long()).sort(stable=True)
+        places = torch.searchsorted(keys, new_keys, right=True) + torch.arange(len(new_keys), device=items.device)
+        is_new = torch.zeros(len(keys) + len(new_keys), dtype=torch.bool, device=items.device)
+        is_new[places] = True
+        merged = [torch.empty_like(is_new, dtype=torch.long) for _ in range(2)]
+        for whole, old, new in zip(merged, (keys, kept), (new_keys, items[live][order]), strict=True):
+            whole[~is_new], whole[is_new] = old, new
+        self._number(*merged)
+
+    def _number(self, keys: Tensor, items: Tensor) -> None:
+        """Number the prefixes of sorted SIDs (n,) of items (n,)."""
         self._keep("keys", keys)
-        self._keep("items", live[order])
-        n_levels, below = len(self.vocabulary), torch.arange(len(keys), device=keys.device)
-        prefix = keys
+        self._keep("items", items)
+        n_levels, below, prefix = len(self.vocabulary), len(keys), keys
         for level in reversed(range(n_levels)):
             starts = torch.ones_like(prefix, dtype=torch.bool)
             starts[1:] = prefix[1:] != prefix[:-1]
-            children = starts.nonzero().squeeze(1)
-            self._keep(f"first_{level}", torch.cat([below[children], below.new_tensor([len(below)])]))
             if level < n_levels - 1:
                 self._keep(f"parent_{level + 1}", starts.cumsum(0) - 1)
+            children = starts.nonzero().squeeze(1)
+            self._keep(f"first_{level}", torch.cat([children, children.new_tensor([below])]))
             prefix = prefix[children]
             self._keep(f"token_{level}", prefix % self.vocabulary[level])
-            below = torch.arange(len(prefix), device=keys.device)
-            prefix = prefix.div(self.vocabulary[level], rounding_mode="floor")
+            below, prefix = len(prefix), prefix.div(self.vocabulary[level], rounding_mode="floor")
         self.has_buckets = self.n_prefixes(n_levels - 1) < len(keys)
 
     def _keep(self, name: str, values: Tensor) -> None:

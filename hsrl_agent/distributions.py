@@ -50,7 +50,7 @@ class SlateDistribution:
 
     @cached_property
     def item_log_probs(self) -> Tensor:
-        """Log-likelihood of every item as the first of a slate, (B, N) or (B, C). Computed on demand: sampling needs none."""
+        """Log-likelihood of every item as the first of a slate, (B, N) or (B, C), made on demand."""
         return self.scores if self.likelihood == "unnormalised" else self.scores.log_softmax(1)
 
     def log_prob_of_items(self, items: Tensor) -> Tensor:

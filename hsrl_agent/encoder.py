@@ -71,7 +71,7 @@ class SASRec(nn.Module):
     ) -> None:
         super().__init__()
         self.width = width
-        self.register_buffer("item_features", item_features.float(), persistent=True)  # (N + 1, F)
+        self.register_buffer("item_features", item_features.float().clone(), persistent=True)  # (N + 1, F)
         self.item_map = nn.Linear(item_features.shape[1], width)
         self.shares_rows = len(item_features) > OWN_ROWS + 1
         n_rows = min(len(item_features), OWN_ROWS + 1)
@@ -107,6 +107,10 @@ class SASRec(nn.Module):
         """Return the vectors of some items, (.., d) for ids (..)."""
         mapped = self.item_map(functional.embedding(items, self.item_features))
         return mapped if self.item_free is None else mapped + self.item_free(self.row_of(items))
+
+    def refresh(self, items: Tensor, inputs: Tensor) -> None:
+        """Take new inputs (M, F) of items (M,)."""
+        self.item_features[items] = inputs
 
     def forward(self, profile: Tensor, history: Tensor) -> Tensor:
         """Return c_0 (B, d) for profile (B, P) float and history (B, H) int64: right-aligned item ids, 0 is padding."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from hsrl_agent.candidates import SidIndex, with_shown
 from hsrl_agent.distributions import SlateDistribution
-from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, MultiLevelCritic, Plan, Shares
+from hsrl_agent.encoder import SASRec
+from hsrl_agent.hsrl_network import HSRLNetwork, Plan, Shares
+from hsrl_agent.networks import HierarchicalPolicyNetwork, MultiLevelCritic, TiedHead
 from hsrl_agent.policies import SlatePolicy
 from hsrl_agent.tower import TowerPolicyNetwork
 from hsrl_gym.envs.actions import SlateSpace
@@ -59,7 +63,7 @@ class HSRLPolicy(SlatePolicy):
     target_network: HSRLNetwork
     sids: Tensor
     sid_index: SidIndex
-    accepts_candidates = True  # class attribute
+    accepts_candidates = True
 
     def __init__(
         self,
@@ -119,15 +123,9 @@ class HSRLPolicy(SlatePolicy):
 
     def _build_network(self) -> None:
         sids = torch.as_tensor(self.codebook.codes).long()
+        codes = self._tokens_of(torch.arange(len(sids)), sids)
         encoder = self._encoder(per_item=self.heads != "tower")
-        if self.heads == "tower":
-            codes = self._item_tokens(sids)
-            policy: HierarchicalPolicyNetwork | TowerPolicyNetwork = TowerPolicyNetwork(self.width, encoder)
-        else:
-            codes, tables = self._tokens(sids)
-            vocabulary = [len(table) for table in tables]
-            tied = tables if self.heads == "tied" else None
-            policy = HierarchicalPolicyNetwork(self.width, vocabulary, self.hierarchical, tied)
+        policy = self._policy_network(encoder)
         critic = MultiLevelCritic(
             self.width, codes.shape[1], self.critic_hidden, self.multi_level_critic, self.privileged_critic
         )
@@ -136,23 +134,49 @@ class HSRLPolicy(SlatePolicy):
         # Items by SID, for the recall and for algorithms that store actions only.
         self.sid_index = SidIndex(sids, self.codebook.vocabulary)
 
-    def _tokens(self, sids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the tokens of the items, (N + 1, L), -1 where not live; and L tables (V_l, D) of token vectors."""
-        if self.semantic_ids:
-            return sids, [torch.as_tensor(table) for table in self.codebook.centroids]
-        return self._item_tokens(sids), [torch.as_tensor(self.codebook.vectors[1:])]
+    def _policy_network(self, encoder: SASRec) -> HierarchicalPolicyNetwork | TowerPolicyNetwork:
+        tables = self._token_vectors()
+        if self.heads == "tower":
+            return TowerPolicyNetwork(self.width, encoder)
+        vocabulary = [len(table) for table in tables]
+        return HierarchicalPolicyNetwork(
+            self.width, vocabulary, self.hierarchical, tables if self.heads == "tied" else None
+        )
 
-    @staticmethod
-    def _item_tokens(sids: Tensor) -> Tensor:
-        """Return a token for each item, (N + 1, 1), -1 where it is not live."""
-        live = sids[sids[:, 0] >= 0]
-        n_sids = len(live.unique(dim=0))
+    def _tokens_of(self, items: Tensor, sids: Tensor) -> Tensor:
+        """Return the SIDs; without semantic IDs the item itself is the token, (M, 1)."""
+        return sids if self.semantic_ids else (items - 1).unsqueeze(1).where(sids[:, :1] >= 0, -1)
+
+    def _token_vectors(self) -> list[Tensor]:
+        """Return L tables (V_l, D) of token vectors.
+
+        Raises:
+            HsrlError: without semantic IDs, if items share a SID.
+        """
+        if self.semantic_ids:
+            return [torch.as_tensor(table) for table in self.codebook.centroids]
+        live = self.codebook.codes[self.codebook.live_items]
+        n_sids = len(np.unique(live, axis=0))
         if n_sids < len(live):
             raise HsrlError(
                 f"got {len(live)} items on {n_sids} SIDs without semantic_ids, expected a SID for each item; "
                 "build the bundle with a larger vocabulary."
             )
-        return torch.arange(-1, len(sids) - 1).unsqueeze(1).where(sids[:, :1] >= 0, -1)
+        return [torch.as_tensor(self.codebook.vectors[1:])]
+
+    def _refresh(self, items: NDArray[np.integer]) -> None:
+        super()._refresh(items)
+        ids = torch.as_tensor(items, device=self.device)
+        sids, rows = torch.as_tensor(self.catalog.codes[items], device=self.device).long(), ids - 1
+        self.sids[rows] = sids
+        self.sid_index.refresh(ids, sids)
+        self._shares = None
+        if not self.semantic_ids:
+            vectors = torch.as_tensor(self.catalog.vectors[items], device=self.device)
+            for network in self._networks():
+                for head in network.policy.modules():  # type: ignore[union-attr]
+                    if isinstance(head, TiedHead):
+                        head.centroids[rows] = vectors
 
     @property
     def critic(self) -> nn.Module:
@@ -162,6 +186,7 @@ class HSRLPolicy(SlatePolicy):
     def plan(self, obs: PyTorchObs, target: bool = False, patience: Tensor | None = None) -> Plan:
         """Return the plan for observations, of the target network if `target`; patience (B,) is for the critic."""
         assert isinstance(obs, dict)
+        self.follow()
         network = self.target_network if target else self.network
         plan = network(obs["profile"].float(), obs["history"].long(), patience)
         return plan._replace(candidates=obs["candidates"].long()) if "candidates" in obs else plan
@@ -210,5 +235,8 @@ class HSRLPolicy(SlatePolicy):
         return self.sids[items - 1].flatten(1)
 
     def to_items(self, actions: Tensor) -> Tensor:
-        """Return the first item of each SID, (B, K); the SIDs must be those of live items."""
+        """Return the first item of each SID, (B, K); the SIDs must be those of live items.
+
+        SIDs stored before a change of the catalog may have lost their item since; then it is the one with the next SID.
+        """
         return self.sid_index.items_of(actions.view(len(actions), self.slate_size, -1))

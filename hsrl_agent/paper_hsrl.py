@@ -33,7 +33,7 @@ class PaperHSRL(SlateActorCritic):
     |---|---|
     | 10 | `encoder.SASRec.forward` |
     | 11, 12, 13 | `networks.HierarchicalPolicyNetwork.forward` |
-    | 14 | `networks.HSRLNetwork.item_scores`, `distributions.SlateDistribution` |
+    | 14 | `hsrl_network.HSRLNetwork.item_scores`, `distributions.SlateDistribution` |
     | 15, 16, 17 | `networks.MultiLevelCritic.forward` |
     | 18 | `algorithm.SlateActorCritic.td_target` |
     | 19 | `PaperHSRL.losses` |

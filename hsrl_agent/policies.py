@@ -1,4 +1,4 @@
-"""SB3 policies for slates: the common base, and `ItemPolicy` for item space."""
+"""The common base of the SB3 policies for slates."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.networks import ItemNetwork, copy_shared_weights
+from hsrl_agent.networks import copy_shared_weights
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook
 
 
@@ -62,6 +65,7 @@ class SlatePolicy(ActorCriticPolicy):
         self.width, self.n_layers, self.n_heads, self.dropout = width, n_layers, n_heads, dropout
         self.critic_hidden, self.likelihood = tuple(critic_hidden), likelihood
         self.slate_size = action_space.slate_size
+        self._catalog, self._seen_version = action_space.catalog, 0
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     @classmethod
@@ -96,9 +100,53 @@ class SlatePolicy(ActorCriticPolicy):
 
     @property
     def codebook(self) -> Codebook:
-        """The catalog that came with the action space."""
-        assert isinstance(self.action_space, SlateSpace)
-        return self.action_space.codebook
+        """The items at the start, as they came with the action space."""
+        return self._catalog.codebook
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items as they are now. An environment in the same process shares it with the policy."""
+        return self._catalog
+
+    def follow(self, catalog: Catalog | None = None) -> None:
+        """Take over what has changed in the catalog; it happens by itself before each score.
+
+        Args:
+            catalog: to follow from now on; None for the present one. A loaded policy has a copy, as it was when saved.
+
+        Raises:
+            HsrlError: for a catalog of another codebook: tokens would not mean the same.
+        """
+        if catalog is not None and catalog is not self._catalog:
+            if not catalog.codebook.has_space_of(self.codebook):
+                raise HsrlError("got a catalog with other centroids or another number of items, expected the same.")
+            self._catalog, changed = catalog, np.arange(1, catalog.n_items + 1)
+        elif self._catalog.version == self._seen_version:
+            return
+        else:
+            changed = self._catalog.changed_since(self._seen_version)
+        self._seen_version = self._catalog.version
+        if len(changed):
+            self._refresh(changed)
+
+    def _refresh(self, items: NDArray[np.integer]) -> None:
+        """Take over the present inputs and tokens of items (M,)."""
+        rows = torch.as_tensor(items, device=self.device)
+        inputs = torch.as_tensor(self.catalog.inputs(items), device=self.device)
+        sids = torch.as_tensor(self.catalog.codes[items], device=self.device).long()
+        for network in self._networks():
+            network.refresh(rows, inputs, self._tokens_of(rows, sids))  # type: ignore[operator]
+
+    def _networks(self) -> list[nn.Module]:
+        return [self.network, self.target_network] if self.keeps_target else [self.network]
+
+    def _tokens_of(self, items: Tensor, sids: Tensor) -> Tensor:
+        """Return the network's tokens (M, ..) of items (M,) with SIDs (M, L); the first is -1 where not live."""
+        return sids
+
+    def _is_live(self) -> Tensor:
+        """Return which of the items are live at the start, (N,) bool."""
+        return torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
 
     def _build(self, lr_schedule: Schedule) -> None:
         self._build_network()
@@ -121,7 +169,7 @@ class SlatePolicy(ActorCriticPolicy):
         n_profile, history_length = (self.observation_space[name].shape for name in ("profile", "history"))
         assert n_profile is not None
         assert history_length is not None
-        return SASRec(
+        encoder = SASRec(
             torch.as_tensor(self.codebook.item_inputs),
             n_profile[0],
             history_length[0],
@@ -131,6 +179,10 @@ class SlatePolicy(ActorCriticPolicy):
             self.dropout,
             per_item,
         )
+        if encoder.item_free is not None and not encoder.shares_rows:
+            with torch.no_grad():  # what is known of an item apart from its inputs begins with its arrival
+                encoder.item_free.weight[1:][~self._is_live()] = 0.0
+        return encoder
 
     def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
         """Return the distribution over slates and the values (B,) of observations."""
@@ -220,38 +272,3 @@ def _depends_on_mode(module: torch.nn.Module) -> bool:
     if isinstance(module, torch.nn.modules.dropout._DropoutNd):
         return module.p > 0
     return isinstance(module, torch.nn.modules.batchnorm._NormBase)
-
-
-class ItemPolicy(SlatePolicy):
-    """One score per item and one value: the same encoder without semantic IDs."""
-
-    action_mode = "item"
-    network: ItemNetwork
-
-    @staticmethod
-    def _fits(action_space: SlateSpace) -> bool:
-        n_items = len(action_space.codebook.codes) - 1
-        return action_space.nvec.tolist() == [n_items] * action_space.slate_size
-
-    def _build_network(self) -> None:
-        is_live = torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
-        self.network = ItemNetwork(self._encoder(), is_live, self.width, self.critic_hidden)
-
-    @property
-    def critic(self) -> nn.Module:
-        """See `SlatePolicy.critic`."""
-        return self.network.value
-
-    def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
-        """See `SlatePolicy.score`."""
-        assert isinstance(obs, dict)
-        scores, values = self.network(obs["profile"].float(), obs["history"].long())
-        return SlateDistribution(scores, self.likelihood), values
-
-    def to_actions(self, items: Tensor) -> Tensor:
-        """Return item numbers, counted from 0, (B, K)."""
-        return items - 1
-
-    def to_items(self, actions: Tensor) -> Tensor:
-        """Return item ids, (B, K)."""
-        return actions + 1

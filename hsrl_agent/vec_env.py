@@ -18,10 +18,13 @@ from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
 
+INFO = ("slate", "clicks", "patience", "patience_before", "day", "arrived", "retired")
+
+
 class SlateVecEnv(VecEnv):
     """Adapter of a `SlateVectorEnv` with SB3's `done`, `terminal_observation` and `TimeLimit.truncated`.
 
-    Infos hold `slate` (K,), `clicks` (K,), `patience` and `patience_before`, as in `SlateEnv`.
+    Infos hold `slate` (K,), `clicks` (K,), `patience` and `patience_before`, and what came and went, as in `SlateEnv`.
     """
 
     def __init__(self, envs: SlateVectorEnv) -> None:
@@ -47,7 +50,7 @@ class SlateVecEnv(VecEnv):
         assert self._actions is not None
         observation, reward, terminated, truncated, columns = self.envs.step(self._actions)
         done = terminated | truncated
-        names = ("slate", "clicks", "patience", "patience_before")
+        names = [name for name in INFO if name in columns]
         rows = zip(*(columns[name] for name in names), strict=True)
         infos: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
         for info, cut in zip(infos, truncated.tolist(), strict=True):

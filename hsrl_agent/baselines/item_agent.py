@@ -19,6 +19,7 @@ from torch import Tensor
 from hsrl_agent.files import write_bytes
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 
 SUFFIX = ".safetensors"
 SelfItemAgent = TypeVar("SelfItemAgent", bound="ItemAgent")
@@ -56,7 +57,23 @@ class ItemAgent(ABC):
     def __init__(self, env: VecEnv, seed: int = 0, device: torch.device | str = "cpu") -> None:
         space = item_space(env)
         self.slate_size, self.codebook = space.slate_size, space.codebook
+        self.catalog, self._seen_version = space.catalog, 0
         self.seed, self.device = seed, torch.device(device)
+
+    def follow(self, catalog: Catalog | None = None) -> None:
+        """Take over what has changed in the catalog; given another catalog, follow that one from now on."""
+        if catalog is not None and catalog is not self.catalog:
+            self.catalog, changed = catalog, np.arange(1, catalog.n_items + 1)
+        elif self.catalog.version == self._seen_version:
+            return
+        else:
+            changed = self.catalog.changed_since(self._seen_version)
+        self._seen_version = self.catalog.version
+        if len(changed):
+            self._refresh(changed)
+
+    def _refresh(self, items: NDArray[np.integer]) -> None:
+        """Take over the present state of items (M,); for agents that keep any of it."""
 
     def learn(self: SelfItemAgent, total_timesteps: int) -> SelfItemAgent:
         """Do nothing."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.policies import ItemPolicy
+from hsrl_agent.item_policy import ItemPolicy
 
 
 class LatentNetwork(nn.Module):
@@ -30,8 +30,14 @@ class LatentNetwork(nn.Module):
         self.encoder = encoder
         self.actor = nn.Linear(width, point_width)
         self.kernel_map = nn.Linear(encoder.get_buffer("item_features").shape[1], point_width)
-        self.kernel_free = nn.Parameter(0.02 * torch.randn(len(is_live), point_width))
+        # What is known of an item apart from its features begins with its arrival.
+        self.kernel_free = nn.Parameter(0.02 * torch.randn(len(is_live), point_width) * is_live.unsqueeze(1))
         self.register_buffer("is_live", is_live)
+
+    def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
+        """See `HSRLNetwork.refresh`."""
+        self.encoder.refresh(items, inputs)
+        self.is_live[items - 1] = codes[:, 0] >= 0
 
     def kernels(self) -> Tensor:
         """Return the kernels of items 1..N, (N, d)."""
@@ -60,7 +66,7 @@ class LatentPolicy(ItemPolicy):
         point_width: d.
     """
 
-    keeps_target = True
+    keeps_target, accepts_candidates = True, False
     samples_items: ClassVar[bool]  # while exploring, sample the slate instead of taking the K highest scores
     sampling_inverse_temperature = 1.0  # factor of the scores for that sample
     network: LatentNetwork  # type: ignore[assignment]  # returns scores and values, as `ItemNetwork` does
@@ -73,12 +79,10 @@ class LatentPolicy(ItemPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "point_width": self.point_width}
 
-    def _is_live(self) -> Tensor:
-        return torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
-
     def state(self, obs: PyTorchObs, target: bool = False) -> Tensor:
         """Return the encoder's states of observations, (B, width); those of the target network if `target`."""
         assert isinstance(obs, dict)
+        self.follow()
         network = self.target_network if target else self.network
         return network.encoder(obs["profile"].float(), obs["history"].long())
 

@@ -33,14 +33,13 @@ class GreedyOracle(ItemAgent):
     def __init__(self, env: VecEnv, seed: int = 0, device: torch.device | str = "cpu") -> None:
         super().__init__(env, seed, device)
         self.user = bundle_of(env).simulators["eval"]
-        self.live = torch.as_tensor(self.codebook.live_items, device=self.device)
         self.envs: SlateVectorEnv | None = None
 
     def bind(self, envs: SlateVectorEnv) -> GreedyOracle:
         """Return an oracle of the users in `envs`, learned or true. It takes observations of `envs` only."""
         bound = copy.copy(self)
         bound.envs, bound.device = envs, envs.sessions.device
-        bound.live = torch.as_tensor(envs.bundle.codebook.live_items, device=bound.device)
+        bound.catalog = envs.sessions.catalog
         return bound
 
     @torch.no_grad()
@@ -49,10 +48,11 @@ class GreedyOracle(ItemAgent):
     ) -> tuple[NDArray[np.int64], None]:
         """Return item numbers (B, K), counted from 0, the likeliest first."""
         respond, user, history = self._users(observation)
-        slates, at_once = [], max(_PAIRS_AT_ONCE // len(self.live), 1)
+        live = torch.as_tensor(self.catalog.live_items, device=self.device)
+        slates, at_once = [], max(_PAIRS_AT_ONCE // len(live), 1)
         for some, theirs in zip(user.split(at_once), history.split(at_once), strict=True):
-            probability = respond(some, theirs, self.live.expand(len(some), -1))  # (b, N_live)
-            slates.append(self.live[probability.topk(self.slate_size, dim=1).indices])
+            probability = respond(some, theirs, live.expand(len(some), -1))  # (b, N_live)
+            slates.append(live[probability.topk(self.slate_size, dim=1).indices])
         return (torch.cat(slates) - 1).cpu().numpy(), None
 
     def _users(self, observation: dict[str, NDArray[Any]]) -> tuple[Respond, Tensor, Tensor]:

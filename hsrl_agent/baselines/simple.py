@@ -21,15 +21,15 @@ class RandomSlates(ItemAgent):
 
     def __init__(self, env: VecEnv, seed: int = 0, device: torch.device | str = "cpu") -> None:
         super().__init__(env, seed, device)
-        self.live = self.codebook.live_items
         self.generator = np.random.default_rng(seed)
 
     def predict(
         self, observation: dict[str, NDArray[Any]], deterministic: bool = True
     ) -> tuple[NDArray[np.int64], None]:
         """Return item numbers (B, K), counted from 0; random even if `deterministic`."""
-        race = self.generator.random((len(observation["profile"]), len(self.live)))
-        return self.live[np.argpartition(race, self.slate_size - 1)[:, : self.slate_size]] - 1, None
+        live = self.catalog.live_items
+        race = self.generator.random((len(observation["profile"]), len(live)))
+        return live[np.argpartition(race, self.slate_size - 1)[:, : self.slate_size]] - 1, None
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {}, {"seed": self.seed, "generator": self.generator.bit_generator.state}
@@ -49,15 +49,16 @@ class Popularity(ItemAgent):
     def __init__(self, env: VecEnv, seed: int = 0, device: torch.device | str = "cpu") -> None:
         super().__init__(env, seed, device)
         self.users = train_pool(env)
-        self.slate: NDArray[np.int64] | None = None
+        self.clicks: NDArray[np.float64] | None = None
 
     def learn(self, total_timesteps: int) -> Popularity:
-        """Count the clicks in the logged slates of the train pool; `total_timesteps` is ignored."""
-        clicks = np.bincount(
-            self.users.slate.ravel(), weights=self.users.clicks.ravel(), minlength=len(self.codebook.codes)
-        )
-        live = self.codebook.live_items
-        self.slate = live[np.argsort(-clicks[live], kind="stable")][: self.slate_size] - 1
+        """Count the clicks in the logged slates of the train pool; `total_timesteps` is ignored.
+
+        Items that are not on sale at the start have none.
+        """
+        slates, clicks = self.users.slate.ravel(), self.users.clicks.ravel()
+        known = self.codebook.codes[:, 0] >= 0
+        self.clicks = np.bincount(slates, weights=clicks, minlength=len(known)) * known
         return self
 
     def predict(
@@ -68,21 +69,23 @@ class Popularity(ItemAgent):
         Raises:
             HsrlError: before `learn`.
         """
-        if self.slate is None:
+        if self.clicks is None:
             raise HsrlError("predict() came before learn(); call learn() first.")
-        return np.tile(self.slate, (len(observation["profile"]), 1)), None
+        live = self.catalog.live_items
+        slate = live[np.argsort(-self.clicks[live], kind="stable")][: self.slate_size] - 1
+        return np.tile(slate, (len(observation["profile"]), 1)), None
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        if self.slate is None:
+        if self.clicks is None:
             raise HsrlError("save() came before learn(); call learn() first.")
-        return {"slate": torch.as_tensor(self.slate)}, {}
+        return {"clicks": torch.as_tensor(self.clicks)}, {}
 
     @classmethod
     def _restore(
         cls, env: VecEnv, device: torch.device | str, tensors: dict[str, Tensor], settings: dict[str, Any]
     ) -> Popularity:
         agent = cls(env, device=device)
-        agent.slate = tensors["slate"].cpu().numpy()
+        agent.clicks = tensors["clicks"].cpu().numpy()
         return agent
 
 

@@ -77,6 +77,11 @@ class Supervised(ItemAgent):
         self.network.eval()  # as `fit` leaves it: without dropout
         self.fitted = learned.fitted
 
+    def _refresh(self, items: NDArray[np.integer]) -> None:
+        rows = torch.as_tensor(items, device=self.device)
+        inputs, codes = self.catalog.inputs(items), self.catalog.codes[items]
+        self.network.refresh(rows, *(torch.as_tensor(part, device=self.device) for part in (inputs, codes)))
+
     def _loss(self, log: LoggedSlates) -> Tensor:
         scores, _ = self.network(log.profile, log.history)
         return click_loss(scores.gather(1, log.slate - 1), log.clicks)
@@ -92,6 +97,7 @@ class Supervised(ItemAgent):
         """
         if not self.fitted:
             raise HsrlError("predict() came before learn(); call learn() first.")
+        self.follow()
         profile = torch.as_tensor(observation["profile"], device=self.device).float()
         history = torch.as_tensor(observation["history"], device=self.device).long()
         scores, _ = self.network(profile, history)

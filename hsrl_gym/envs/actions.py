@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook
 
 HYPER_WIDTH = 32
@@ -22,13 +23,14 @@ class SlateSpace(spaces.MultiDiscrete):
     """A MultiDiscrete space that knows its catalog, so that a policy can be built from the space alone.
 
     Attributes:
-        codebook: the SIDs and features of the items.
+        catalog: the items, and which of them are on sale now.
+        codebook: the items at the start.
         slate_size: K.
     """
 
-    def __init__(self, nvec: NDArray[np.int64], codebook: Codebook, slate_size: int) -> None:
+    def __init__(self, nvec: NDArray[np.int64], catalog: Catalog, slate_size: int) -> None:
         super().__init__(nvec)
-        self.codebook = codebook
+        self.catalog, self.codebook = catalog, catalog.codebook
         self.slate_size = slate_size
 
     def __eq__(self, other: object) -> bool:
@@ -41,9 +43,9 @@ class SlateSpace(spaces.MultiDiscrete):
 class SlateBox(spaces.Box):
     """A Box of hyper-actions that knows its catalog; see `SlateSpace`."""
 
-    def __init__(self, width: int, codebook: Codebook, slate_size: int) -> None:
+    def __init__(self, width: int, catalog: Catalog, slate_size: int) -> None:
         super().__init__(-1.0, 1.0, (width,), dtype=np.float32)
-        self.codebook = codebook
+        self.catalog, self.codebook = catalog, catalog.codebook
         self.slate_size = slate_size
 
 
@@ -59,11 +61,8 @@ class ActionMode:
 
     space: spaces.Space[Any]
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        n_live = len(codebook.live_items)
-        if slate_size > n_live:
-            raise HsrlError(f"got slate_size {slate_size}, expected at most the {n_live} live items.")
-        self.codebook = codebook
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        self.catalog, self.codebook = catalog, catalog.codebook
         self.slate_size = slate_size
         self.device = device
 
@@ -82,6 +81,10 @@ class ActionMode:
         """Return slates (B, K) int64 of distinct item ids for actions (B, n)."""
         raise NotImplementedError  # abstract
 
+    def refresh(self) -> None:
+        """Take over what has changed in the catalog."""
+        raise NotImplementedError  # abstract
+
     def masks(self) -> NDArray[np.bool_]:
         """Return the flat mask (sum(nvec),) bool of choices that lead to a live item, in sb3-contrib's form."""
         raise HsrlError("got action masks of a continuous action mode, expected `sid` or `item`.")
@@ -92,11 +95,21 @@ class _Discrete(ActionMode):
 
     space: SlateSpace
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self._trie = codebook.trie(slate_size)
-        self.n_items = len(codebook.codes) - 1
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
+        self._trie = catalog.trie
+        self.n_items = catalog.n_items
+        self.refresh()
+
+    def refresh(self) -> None:
+        device=self.device
         self._leaf_items = torch.as_tensor(self._trie.leaf_items, device=device).long()
+        widths = [*self.codebook.vocabulary[1:], 1]
+        self._children = [
+            torch.as_tensor(table, device=device).long() * width
+            for table, width in zip(self._trie.next_node, widths, strict=True)
+        ]
+        self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
 
     def _check_values(self, actions: NDArray[Any]) -> None:
         if actions.dtype.kind == "f":
@@ -115,11 +128,11 @@ class _Discrete(ActionMode):
 class SidSlate(_Discrete):
     """MultiDiscrete of K semantic IDs: nvec = [V_1, .., V_L] * K (eq. 2, 4)."""
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self.space = SlateSpace(np.tile(codebook.vocabulary, slate_size).astype(np.int64), codebook, slate_size)
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
+        self.space = SlateSpace(np.tile(self.codebook.vocabulary, slate_size).astype(np.int64), catalog, slate_size)
         # Flat tables: a node is the offset of its row of children in the next table.
-        widths = [*codebook.vocabulary[1:], 1]
+        widths = [*self.codebook.vocabulary[1:], 1]
         self._children = [
             torch.as_tensor(table, device=device).long() * width
             for table, width in zip(self._trie.next_node, widths, strict=True)
@@ -141,9 +154,9 @@ class SidSlate(_Discrete):
 class ItemSlate(_Discrete):
     """MultiDiscrete of K items: nvec = [N] * K; action a shows item a + 1."""
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self.space = SlateSpace(np.full(slate_size, len(codebook.codes) - 1), codebook, slate_size)
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
+        self.space = SlateSpace(np.full(slate_size, catalog.n_items), catalog, slate_size)
         self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
 
     def decode(self, actions: Tensor) -> Tensor:
@@ -163,12 +176,17 @@ class HyperAction(ActionMode):
 
     space: SlateBox
 
-    def __init__(self, codebook: Codebook, slate_size: int, device: torch.device) -> None:
-        super().__init__(codebook, slate_size, device)
-        self._live = torch.as_tensor(codebook.live_items, device=device)
-        vectors = item_vectors(codebook)[codebook.live_items]
-        self._vectors = torch.as_tensor(vectors, device=device)  # (N_live, d)
-        self.space = SlateBox(vectors.shape[1], codebook, slate_size)
+    def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
+        super().__init__(catalog, slate_size, device)
+        self._axes = principal_axes(self.codebook)
+        self.refresh()
+        self.space = SlateBox(self._axes.axes.shape[1], catalog, slate_size)
+
+    def refresh(self) -> None:
+        """Take over the items on sale; the axes stay those of the start."""
+        live = self.catalog.live_items
+        self._live = torch.as_tensor(live, device=self.device)
+        self._vectors = torch.as_tensor(self._axes.project(self.catalog.vectors[live]), device=self.device)  # (N_live, d)
 
     def _check_values(self, actions: NDArray[Any]) -> None:
         if not (np.abs(actions) <= 1.0).all():  # a NaN fails this as well
@@ -189,12 +207,28 @@ ACTION_MODES: dict[str, type[SidSlate] | type[ItemSlate] | type[HyperAction]] = 
 
 def item_vectors(codebook: Codebook, width: int = HYPER_WIDTH) -> NDArray[np.float32]:
     """Return unit vectors (N + 1, d) of the items: the codebook's vectors on the live items' principal axes."""
+    return principal_axes(codebook, width).project(codebook.vectors)
+
+
+class PrincipalAxes(NamedTuple):
+    """Centre (D,) and principal axes (D, d) of item vectors."""
+
+    centre: NDArray[np.float32]
+    axes: NDArray[np.float32]
+
+    def project(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return unit vectors (M, d) of vectors (M, D)."""
+        moved = (vectors - self.centre) @ self.axes
+        norms = np.linalg.norm(moved, axis=1, keepdims=True)
+        return (moved / np.maximum(norms, 1e-8)).astype(np.float32)
+
+
+def principal_axes(codebook: Codebook, width: int = HYPER_WIDTH) -> PrincipalAxes:
+    """Return the axes of the live items' vectors, at most `width`."""
     live = codebook.vectors[codebook.live_items]
+    centre = live.mean(0)
     width = min(width, *live.shape)
-    axes = np.linalg.svd(live - live.mean(0), full_matrices=False)[2][:width]
-    vectors = (codebook.vectors - live.mean(0)) @ axes.T
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-8)).astype(np.float32)
+    return PrincipalAxes(centre, np.linalg.svd(live - centre, full_matrices=False)[2][:width].T)
 
 
 def without_repeats(options: Tensor, leaf: Tensor, n_items: int, first: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from hsrl_gym.envs.core import SessionState
 from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 
 
 class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
@@ -50,7 +51,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     ## Info
     `slate` (K,) item ids, `clicks` (K,) 0 or 1, `slate_tokens` (K, L) SIDs of the items shown, `patience` after the
-    step, and `patience_before` it, which is not part of the observation.
+    step, and `patience_before` it, which is not part of the observation. With churn also `day`, the days that have
+    ended, and on the last step of a day `arrived` and `retired`, the ids that came and went after it.
 
     ## Arguments
     - `bundle`: folder of a bundle, or a `Bundle`; None for the default of the id. `HSRL-Bundle-v0` has none.
@@ -65,6 +67,9 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     - `reward`: `"mean_with_cost"` or `"sweet_point"`; `miss_cost=0.1`.
     - `patience`: `"reference"` (default) or `"streak"`; `initial_patience=20.0`.
     - `slate_size`: K; None for that of the log. `max_steps=20`.
+    - `churn`: None for a catalog that stands still, else the settings of `envs.churn.Churn`: `{"every": 100}` replaces a
+      tenth of the catalog every 100 steps. `reset(seed=..)` returns to the first day.
+    - `catalog`: a `Catalog` to share with another environment; None for one's own.
     - `device`: of the sessions, `"cpu"` (default) or `"cuda"`. `render_mode`: None or `"ansi"`.
 
     ## Version History
@@ -123,7 +128,12 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the flat mask (sum(nvec),) bool of live choices, in the form of sb3-contrib's maskable algorithms."""
-        return self.sessions.actions.masks()
+        return self.sessions.action_masks()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items on sale, which the action space and policies share."""
+        return self.sessions.catalog
 
     def render(self) -> str:
         """Return the last slate, its clicks and the patience as text.

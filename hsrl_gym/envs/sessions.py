@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from torch.nn import functional
 from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.simulators import Simulator, open_simulator, pool_of
 from hsrl_gym.envs.actions import ACTION_MODES, ActionMode
+from hsrl_gym.envs.churn import Churn, open_turnover
 from hsrl_gym.envs.core import Outcome, SessionParams, SessionState, SlateCore
+from hsrl_gym.envs.onboarding import Onboarding, open_onboarder
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
+from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.users.profile import PROFILE_LIMIT
 
 Observation = dict[str, NDArray[Any]]
@@ -35,6 +39,9 @@ class SlateSessions:
         initial_patience: float = 20.0,
         miss_cost: float = 0.1,
         device: str = "cpu",
+        churn: Churn | Mapping[str, Any] | None = None,
+        onboarding: Onboarding | Mapping[str, Any] | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
         if action_mode not in ACTION_MODES:
             raise unknown_name("action_mode", action_mode, ACTION_MODES)
@@ -42,13 +49,19 @@ class SlateSessions:
         self.device = open_device(device)
         size = bundle.slate_size if slate_size is None else slate_size
         self.params = SessionParams(size, reward, patience, max_steps, initial_patience, miss_cost)
-        self.actions: ActionMode = ACTION_MODES[action_mode](bundle.codebook, size, self.device)
+        self.turnover = None if churn is None else open_turnover(Churn.of(churn), bundle, size, catalog)
+        if self.turnover is not None:
+            self.catalog = self.turnover.catalog
+        else:
+            self.catalog = Catalog(bundle.codebook, size) if catalog is None else catalog
+        self.actions: ActionMode = ACTION_MODES[action_mode](self.catalog, size, self.device)
         respond = open_simulator(bundle, simulator, self.device, size)
         users = pool_of(bundle, simulator)
         profiles = torch.as_tensor(users.profile, device=self.device)
         histories = torch.as_tensor(users.history, device=self.device)
         self.core = SlateCore(respond, profiles, histories, self.params)
-        self.codes = torch.as_tensor(bundle.codebook.codes, device=self.device).long()
+        self._take_codes()
+        self.onboarder = open_onboarder(onboarding, self.catalog, bundle, self.device)
         width, length = users.profile.shape[1], users.history.shape[1]
         self.observation_space = spaces.Dict(
             {
@@ -57,8 +70,26 @@ class SlateSessions:
             }
         )
 
+    def _take_codes(self) -> None:
+        self._seen_version = self.catalog.version
+        self._codes = torch.as_tensor(self.catalog.codes, device=self.device).long()
+
+    def _follow_catalog(self) -> None:
+        if self.catalog.version != self._seen_version:
+            self._take_codes()
+            self.actions.refresh()
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return the flat mask (sum(nvec),) bool of choices that lead to a live item."""
+        self._follow_catalog()
+        return self.actions.masks()
+
     def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
-        """Return B users in the first episode of the given seeds (B,)."""
+        """Return B users in the first episode of the given seeds (B,), on the first day of the catalog."""
+        if self.turnover is not None:
+            self.turnover.restart()
+            if self.onboarder is not None:
+                self.onboarder.restart()
         seed = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
         return self.core.initial(seed, torch.zeros_like(seed))
 
@@ -72,16 +103,37 @@ class SlateSessions:
         self.actions.check(own)
         if len(own) != len(state.user):
             raise HsrlError(f"got {len(own)} actions, expected one for each of the {len(state.user)} environments.")
+        self._follow_catalog()
         slate = self.actions.decode(torch.as_tensor(own, device=self.device))
+        explored = None
+        if self.onboarder is not None:
+            profile = self.core.profiles[state.user]
+            slate, explored = self.onboarder.explore(profile, state.history, slate)
         after, outcome = self.core.transition(state, slate)
+        if self.onboarder is not None:
+            self.onboarder.observe(profile, state.history, slate, outcome.clicks)
         info = {
             "slate": slate.cpu().numpy(),
             "clicks": outcome.clicks.to(torch.uint8).cpu().numpy(),
             "patience": after.patience.cpu().numpy().copy(),  # not a view of the state
             "patience_before": state.patience.cpu().numpy().copy(),
-            "slate_tokens": functional.embedding(slate, self.codes).cpu().numpy(),
+            "slate_tokens": functional.embedding(slate, self._codes).cpu().numpy(),
         }
+        if explored is not None:
+            info["explored"] = explored.cpu().numpy()
+        if self.turnover is not None:
+            info.update(self._pass_time(outcome))
         return after, outcome, info
+
+    def _pass_time(self, outcome: Outcome) -> dict[str, NDArray[Any]]:
+        """Let a step pass; return the day (B,), and the ids that arrived (B, n) and retired (B, m) if it has ended."""
+        assert self.turnover is not None
+        finished = outcome.terminated | outcome.truncated
+        changed = self.turnover.pass_time(float(finished.float().mean()) if self.turnover.counts_sessions else 0.0)
+        columns = {"day": np.full(len(finished), self.turnover.day)}
+        if changed is not None:
+            columns.update({name: np.tile(ids, (len(finished), 1)) for name, ids in zip(("arrived", "retired"), changed, strict=True)})
+        return columns
 
     def observe(self, state: SessionState) -> Observation:
         """Return the observation arrays (B, P) float32 and (B, H) int32, which share no memory with the state."""

@@ -17,6 +17,7 @@ from hsrl_gym.envs.core import SessionState
 from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 
 
 class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
@@ -108,6 +109,11 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         return self.sessions.observe(after), reward, terminated, truncated, info
 
     @property
+    def catalog(self) -> Catalog:
+        """The items on sale, which the action space and policies share."""
+        return self.sessions.catalog
+
+    @property
     def state(self) -> SessionState:
         """The full state of the sessions, of which the observation shows a part.
 
@@ -120,7 +126,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the masks (B, sum(nvec)) bool of all environments; all rows are equal."""
-        return np.tile(self.sessions.actions.masks(), (self.num_envs, 1))
+        return np.tile(self.sessions.action_masks(), (self.num_envs, 1))
 
     def render(self) -> tuple[str, ...]:
         """Return the text of the last step of each environment; see `SlateEnv.render`."""

@@ -60,8 +60,12 @@ class Codebook:
         """
         if self.to_vector is None:
             return self.features
-        size = np.sqrt(np.square(self.vectors[self.live_items]).mean())
-        return np.hstack([self.features, self.vectors / max(float(size), 1e-12)])
+        return np.hstack([self.features, self.vectors / self.vector_size])
+
+    @cached_property
+    def vector_size(self) -> float:
+        """Root of the mean square of the live items' vectors."""
+        return max(float(np.sqrt(np.square(self.vectors[self.live_items]).mean())), 1e-12)
 
     @property
     def live_items(self) -> NDArray[np.intp]:
@@ -149,6 +153,24 @@ class Codebook:
             raise HsrlError("got every live item to deactivate, expected at least one to stay.")
         return replace(self, codes=codes)
 
+    def forget(self, items: ArrayLike) -> Codebook:
+        """Return the codebook in which nobody has seen a click on these items: they are inactive, and unknown.
+
+        Their vectors are what features say of them, by a regression on the other items; their priority is 0. (The
+        centroids were fitted with them.)
+
+        Raises:
+            HsrlError: for an item that is not live, or if no live item would remain.
+        """
+        smaller = self.deactivate(items)
+        known = smaller.live_items
+        ids, priority, vectors = np.asarray(items), self.priority.copy(), self.vectors.copy()
+        priority[ids] = 0.0
+        to_vector = None if self.to_vector is None else fit_to_vector(self.features[known], self.vectors[known])
+        if to_vector is not None:
+            vectors[ids] = self.features[ids] @ to_vector
+        return replace(smaller, priority=priority, vectors=vectors, to_vector=to_vector)
+
     def activate(self, items: ArrayLike) -> Codebook:
         """Return the codebook with these inactive items live again, each with the free SID nearest to its vector.
 
@@ -163,6 +185,12 @@ class Codebook:
         for item in wanted:
             codes[item] = free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)
         return replace(self, codes=codes)
+
+    def has_space_of(self, other: Codebook) -> bool:
+        """Return whether tokens and ids mean the same in another codebook: equal centroids, as many items."""
+        return len(self.codes) == len(other.codes) and all(
+            np.array_equal(mine, theirs) for mine, theirs in zip(self.centroids, other.centroids, strict=True)
+        )
 
     def report(self) -> CodebookReport:
         """Return collisions, token use and reconstruction error of the live items."""
@@ -220,11 +248,11 @@ def fit_codebook(
         priority=order,
         n_moved=n_moved,
         vectors=quantized,
-        to_vector=None if vectors is None else _ridge(features.values[1:], quantized[1:]),
+        to_vector=None if vectors is None else fit_to_vector(features.values[1:], quantized[1:]),
     )
 
 
-def _ridge(features: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def fit_to_vector(features: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the matrix (F, D) that predicts vectors (N, D) from features (N, F), by cross-validated ridge."""
     from sklearn.linear_model import RidgeCV
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.buffers import SlateSamples
+from hsrl_agent.hsrl_network import Plan
 from hsrl_agent.methods import METHODS
-from hsrl_agent.networks import Plan
 from hsrl_gym.bundle.folder import Bundle
 
 ENV = "HSRL-ML1M-v0"  # reward mean_with_cost

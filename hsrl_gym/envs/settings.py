@@ -1,0 +1,36 @@
+"""Settings of an environment's parts as data classes, given as objects or as mappings that may come from JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from hsrl_gym.errors import HsrlError, unknown_name
+
+Settings = TypeVar("Settings")
+
+
+def from_json(kind: type[Settings], what: str, given: Settings | Mapping[str, Any]) -> Settings:
+    """Return settings of a data class.
+
+    Args:
+        kind: the data class.
+        what: its name in messages, for instance "churn".
+        given: an object of it, or its arguments.
+
+    Raises:
+        HsrlError: for something else, an unknown argument, or a value that the data class cannot compare.
+    """
+    if isinstance(given, kind):
+        return given
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # a data class
+    if not isinstance(given, Mapping):
+        raise HsrlError(f"got {what} {given!r}, expected a mapping with any of {', '.join(known)}.")
+    for name in given:
+        if name not in known:
+            raise unknown_name(f"{what} setting", name, known)
+    try:
+        return kind(**given)
+    except TypeError as error:  # for instance a comparison of a number with a text
+        raise HsrlError(f"got {what} {dict(given)}, expected numbers where numbers stand ({error}).") from None
