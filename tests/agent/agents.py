@@ -19,7 +19,16 @@ from hsrl_gym.bundle.folder import Bundle
 
 ENV = "HSRL-ML1M-v0"  # reward mean_with_cost
 SMALL: dict[str, Any] = {"width": 16, "n_layers": 1, "n_heads": 2, "critic_hidden": (16,)}
-WITH_TARGET = ("ddpg", "td3", "pgra", "hac", "hac-pretrained", "hsrl-items", "hsrl")  # methods with replay
+WITH_TARGET = (
+    "ddpg",
+    "td3",
+    "pgra",
+    "hac",
+    "hac-pretrained",
+    "hsrl-items",
+    "hsrl-two-tower",
+    "hsrl",
+)  # methods with replay
 
 
 def make_hsrl(
