@@ -17,7 +17,6 @@ from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
-
 INFO = ("slate", "clicks", "patience", "patience_before", "day", "arrived", "retired")
 
 

@@ -72,8 +72,8 @@ class ItemAgent(ABC):
         if len(changed):
             self._refresh(changed)
 
-    def _refresh(self, items: NDArray[np.integer]) -> None:
-        """Take over the present state of items (M,); for agents that keep any of it."""
+    def _refresh(self, items: NDArray[np.integer]) -> None:  # noqa: B027  (most agents keep nothing of an item)
+        """Take over the present state of items (M,)."""
 
     def learn(self: SelfItemAgent, total_timesteps: int) -> SelfItemAgent:
         """Do nothing."""

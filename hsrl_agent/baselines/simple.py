@@ -58,7 +58,7 @@ class Popularity(ItemAgent):
         """
         slates, clicks = self.users.slate.ravel(), self.users.clicks.ravel()
         known = self.codebook.codes[:, 0] >= 0
-        self.clicks = np.bincount(slates, weights=clicks, minlength=len(known)) * known
+        self.clicks = np.where(known, np.bincount(slates, weights=clicks, minlength=len(known)), 0.0)
         return self
 
     def predict(

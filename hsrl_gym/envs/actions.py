@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,10 @@ from torch import Tensor
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook
+from hsrl_gym.items.nodes import Ids
 
 HYPER_WIDTH = 32
-_BYTES_AT_ONCE = {"cpu": 1 << 24}  # working memory for the removal of repeats
-_BYTES_ELSEWHERE = 1 << 30
+_ROWS_AT_ONCE = 4096  # bounds the working memory for the removal of repeats
 
 
 class SlateSpace(spaces.MultiDiscrete):
@@ -62,9 +63,7 @@ class ActionMode:
     space: spaces.Space[Any]
 
     def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
-        self.catalog, self.codebook = catalog, catalog.codebook
-        self.slate_size = slate_size
-        self.device = device
+        self.catalog, self.slate_size, self.device = catalog, slate_size, device
 
     def check(self, actions: Any) -> None:
         """Raise HsrlError unless `actions` (B, n) are in the space."""
@@ -81,10 +80,6 @@ class ActionMode:
         """Return slates (B, K) int64 of distinct item ids for actions (B, n)."""
         raise NotImplementedError  # abstract
 
-    def refresh(self) -> None:
-        """Take over what has changed in the catalog."""
-        raise NotImplementedError  # abstract
-
     def masks(self) -> NDArray[np.bool_]:
         """Return the flat mask (sum(nvec),) bool of choices that lead to a live item, in sb3-contrib's form."""
         raise HsrlError("got action masks of a continuous action mode, expected `sid` or `item`.")
@@ -97,19 +92,29 @@ class _Discrete(ActionMode):
 
     def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
         super().__init__(catalog, slate_size, device)
-        self._trie = catalog.trie
-        self.n_items = catalog.n_items
         self.refresh()
 
     def refresh(self) -> None:
-        device=self.device
-        self._leaf_items = torch.as_tensor(self._trie.leaf_items, device=device).long()
-        widths = [*self.codebook.vocabulary[1:], 1]
-        self._children = [
-            torch.as_tensor(table, device=device).long() * width
-            for table, width in zip(self._trie.next_node, widths, strict=True)
-        ]
-        self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
+        """See the trie as it is now: on the CPU by views of its arrays, elsewhere by copies. `decode` does it too."""
+        self._seen, self._trie = self.catalog.version, self.catalog.trie
+        self._first_item = torch.as_tensor(self._trie.first_item, device=self.device)
+        self._first_leaf = self._trie.first_leaf
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take new views of the trie's arrays: unpickled ones are copies."""
+        self.__dict__.update(state)
+        self.refresh()
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """Return slates (B, K) of actions (B, n), by the trie as it is now."""
+        if self._seen != self.catalog.version:
+            self.refresh()
+        slate, leaf = self._named(actions)
+        return without_repeats(slate, leaf, self._trie.leaf_items)
+
+    def _named(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the items that actions (B, n) name, repeats included, and their leaves: (B, K) each."""
+        raise NotImplementedError  # abstract
 
     def _check_values(self, actions: NDArray[Any]) -> None:
         if actions.dtype.kind == "f":
@@ -130,25 +135,24 @@ class SidSlate(_Discrete):
 
     def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
         super().__init__(catalog, slate_size, device)
-        self.space = SlateSpace(np.tile(self.codebook.vocabulary, slate_size).astype(np.int64), catalog, slate_size)
-        # Flat tables: a node is the offset of its row of children in the next table.
-        widths = [*self.codebook.vocabulary[1:], 1]
-        self._children = [
-            torch.as_tensor(table, device=device).long() * width
-            for table, width in zip(self._trie.next_node, widths, strict=True)
-        ]
+        self.space = SlateSpace(np.tile(catalog.codebook.vocabulary, slate_size).astype(np.int64), catalog, slate_size)
 
-    def decode(self, actions: Tensor) -> Tensor:
+    def refresh(self) -> None:
+        """See the trie as it is now."""
+        super().refresh()
+        self._children = [torch.as_tensor(table, device=self.device) for table in self._trie.next_node]
+
+    def _named(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Walk each SID down the trie of live items: L gathers, no search (Appendix E)."""
         tokens = actions.long().view(len(actions), self.slate_size, -1)  # (B, K, L)
-        node = self._children[0].take(tokens[:, :, 0])
+        leaf = self._children[0].take(tokens[:, :, 0])
         for level, children in enumerate(self._children[1:], start=1):
-            node = children.take(node + tokens[:, :, level])
-        return without_repeats(self._leaf_items, node, self.n_items)
+            leaf = children.take(leaf * children.shape[1] + tokens[:, :, level])
+        return self._first_item.take(leaf), leaf
 
     def masks(self) -> NDArray[np.bool_]:
         """Allow a token if some live item has it at that level; the walk resolves what the prefix excludes."""
-        return np.tile(np.concatenate([live.any(0) for live in self._trie.is_live]), self.slate_size)
+        return np.tile(np.concatenate([live.any(0) for live in self.catalog.trie.is_live]), self.slate_size)
 
 
 class ItemSlate(_Discrete):
@@ -157,18 +161,23 @@ class ItemSlate(_Discrete):
     def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
         super().__init__(catalog, slate_size, device)
         self.space = SlateSpace(np.full(slate_size, catalog.n_items), catalog, slate_size)
-        self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=device).long()
 
-    def decode(self, actions: Tensor) -> Tensor:
-        """Show the items; a neighbour by SID replaces a repeated item, some live item an inactive one."""
+    def refresh(self) -> None:
+        """See the trie as it is now."""
+        super().refresh()
+        self._leaf_of_item = torch.as_tensor(self._trie.leaf_of_item, device=self.device)
+
+    def _named(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Name the items themselves, and instead of one that is not live the first item of the smallest SID."""
         items = actions.long() + 1
         leaf = self._leaf_of_item.take(items)
-        items = torch.where(leaf >= 0, items, self._leaf_items[0, 0])
-        return without_repeats(self._leaf_items, leaf.clamp(min=0), self.n_items, items)
+        is_live = leaf >= 0
+        leaf = torch.where(is_live, leaf, self._first_leaf)
+        return torch.where(is_live, items, self._first_item[self._first_leaf]), leaf
 
     def masks(self) -> NDArray[np.bool_]:
         """Allow live items."""
-        return np.tile(self._trie.leaf_of_item[1:] >= 0, self.slate_size)
+        return np.tile(self.catalog.trie.leaf_of_item[1:] >= 0, self.slate_size)
 
 
 class HyperAction(ActionMode):
@@ -178,15 +187,17 @@ class HyperAction(ActionMode):
 
     def __init__(self, catalog: Catalog, slate_size: int, device: torch.device) -> None:
         super().__init__(catalog, slate_size, device)
-        self._axes = principal_axes(self.codebook)
+        self._axes = principal_axes(catalog.codebook)
         self.refresh()
         self.space = SlateBox(self._axes.axes.shape[1], catalog, slate_size)
 
     def refresh(self) -> None:
         """Take over the items on sale; the axes stay those of the start."""
-        live = self.catalog.live_items
+        self._seen, live = self.catalog.version, self.catalog.live_items
         self._live = torch.as_tensor(live, device=self.device)
-        self._vectors = torch.as_tensor(self._axes.project(self.catalog.vectors[live]), device=self.device)  # (N_live, d)
+        self._vectors = torch.as_tensor(
+            self._axes.project(self.catalog.vectors[live]), device=self.device
+        )  # (N_live, d)
 
     def _check_values(self, actions: NDArray[Any]) -> None:
         if not (np.abs(actions) <= 1.0).all():  # a NaN fails this as well
@@ -194,6 +205,8 @@ class HyperAction(ActionMode):
 
     def decode(self, actions: Tensor) -> Tensor:
         """Return the top K by inner product, the best first."""
+        if self._seen != self.catalog.version:
+            self.refresh()
         scores = actions.to(self._vectors.dtype) @ self._vectors.T
         return self._live[scores.topk(self.slate_size, dim=1).indices]
 
@@ -231,37 +244,30 @@ def principal_axes(codebook: Codebook, width: int = HYPER_WIDTH) -> PrincipalAxe
     return PrincipalAxes(centre, np.linalg.svd(live - centre, full_matrices=False)[2][:width].T)
 
 
-def without_repeats(options: Tensor, leaf: Tensor, n_items: int, first: Tensor | None = None) -> Tensor:
+def without_repeats(slate: Tensor, leaf: Tensor, leaf_items: Callable[[Ids], Ids]) -> Tensor:
     """Return slates (B, K) without repeated items.
 
-    Each slot in turn takes its first option that no earlier slot has. So the j-th use of a leaf takes the j-th item of
-    its bucket, and then the items of the nearest sibling.
+    Each slot in turn takes its own item, or else the first one of its leaf that no earlier slot has. So the j-th use
+    of a leaf takes the j-th item of its bucket, and then the items of the nearest sibling.
 
     Args:
-        options: (n_leaves, W) item ids in order of preference, W >= K or all live items.
-        leaf: (B, K) rows of `options`.
-        n_items: N, the largest id.
-        first: (B, K) item ids that the slots prefer to all options; None for the first option.
+        slate: (B, K) item ids that the slots prefer.
+        leaf: (B, K) their leaves.
+        leaf_items: gives for leaves (n,) their items (n, W) in order of preference, W >= K or all live items.
     """
-    slate = options[:, 0].take(leaf) if first is None else first
     in_order = slate.sort(1).values
-    repeats = (in_order[:, 1:] == in_order[:, :-1]).any(1)
-    # Few slates have repeats. On a GPU, counting them forces a synchronization that costs more than doing all.
-    rows = repeats.nonzero().squeeze(1) if slate.device.type == "cpu" else torch.arange(len(slate), device=slate.device)
+    rows = (in_order[:, 1:] == in_order[:, :-1]).any(1).nonzero().squeeze(1)  # few slates have repeats
     if not len(rows):
         return slate
     slate = slate.clone()
-    n_bytes = max(n_items, leaf.shape[1] * (options.shape[1] + 1) * 8)  # per row
-    n_at_once = min(max(_BYTES_AT_ONCE.get(slate.device.type, _BYTES_ELSEWHERE) // n_bytes, 1), len(rows))
-    marks = torch.zeros(n_at_once, n_items + 1, dtype=torch.uint8, device=slate.device)
-    for part in rows.split(n_at_once):
-        chosen, choices, taken = slate[part], options[leaf[part]], marks[: len(part)]  # (R, K), (R, K, W), (R, N + 1)
-        if first is not None:
-            choices = torch.cat([chosen.unsqueeze(2), choices], dim=2)
-        for slot, wanted in enumerate(choices.unbind(1)):
-            item = wanted.gather(1, taken.gather(1, wanted).argmin(1, keepdim=True))  # the first one not taken
-            taken.scatter_(1, item, 1)
-            chosen[:, slot] = item.squeeze(1)
-        slate[part] = chosen
-        taken.scatter_(1, chosen, 0)  # reset only what was set
+    for part in rows.split(_ROWS_AT_ONCE):
+        chosen, leaves = slate[part].cpu().numpy(), leaf[part].cpu().numpy()  # (R, K)
+        choices = leaf_items(leaves.ravel()).reshape(*leaves.shape, -1)  # (R, K, W)
+        for slot in range(1, chosen.shape[1]):
+            again = np.flatnonzero((chosen[:, :slot] == chosen[:, slot, None]).any(1))
+            if len(again):
+                wanted, shown = choices[again, slot], chosen[again, :slot]
+                taken = (wanted[:, :, None] == shown[:, None]).any(2)
+                chosen[again, slot] = wanted[np.arange(len(again)), taken.argmin(1)]  # the first one not taken
+        slate[part] = torch.as_tensor(chosen, device=slate.device)
     return slate

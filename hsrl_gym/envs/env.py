@@ -67,8 +67,10 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     - `reward`: `"mean_with_cost"` or `"sweet_point"`; `miss_cost=0.1`.
     - `patience`: `"reference"` (default) or `"streak"`; `initial_patience=20.0`.
     - `slate_size`: K; None for that of the log. `max_steps=20`.
-    - `churn`: None for a catalog that stands still, else the settings of `envs.churn.Churn`: `{"every": 100}` replaces a
-      tenth of the catalog every 100 steps. `reset(seed=..)` returns to the first day.
+    - `churn`: None for a catalog that stands still, or settings of `envs.churn.Churn`; `{"every": 9}` replaces a tenth
+      of the catalog every 9 steps. `reset(seed=..)` returns to the first day.
+    - `onboarding`: None, or settings of `envs.onboarding.Onboarding` for items that are not on sale at the start: their
+      SIDs follow what their impressions say, and a share of the slots explores them (`explored` (K,) bool in info).
     - `catalog`: a `Catalog` to share with another environment; None for one's own.
     - `device`: of the sessions, `"cpu"` (default) or `"cuda"`. `render_mode`: None or `"ansi"`.
 

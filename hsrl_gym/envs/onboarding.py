@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hsrl_gym.bundle.contents import Bundle
@@ -53,8 +51,8 @@ class Onboarding:
     def __post_init__(self) -> None:
         if not 0.0 <= self.explore < 1.0 or not 0.0 <= self.caution < 100.0:
             raise HsrlError(
-                f"got onboarding with explore {self.explore} and caution {self.caution}, expected a share in [0, 1) and "
-                "at least 0 standard deviations."
+                f"got onboarding with explore {self.explore} and caution {self.caution}, expected a share in [0, 1) "
+                "and at least 0 standard deviations."
             )
         for name, smallest in (("move_every", 1), ("enough", 0), ("seed", 0)):
             value = getattr(self, name)

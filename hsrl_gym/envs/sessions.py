@@ -77,11 +77,9 @@ class SlateSessions:
     def _follow_catalog(self) -> None:
         if self.catalog.version != self._seen_version:
             self._take_codes()
-            self.actions.refresh()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the flat mask (sum(nvec),) bool of choices that lead to a live item."""
-        self._follow_catalog()
         return self.actions.masks()
 
     def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
@@ -132,7 +130,12 @@ class SlateSessions:
         changed = self.turnover.pass_time(float(finished.float().mean()) if self.turnover.counts_sessions else 0.0)
         columns = {"day": np.full(len(finished), self.turnover.day)}
         if changed is not None:
-            columns.update({name: np.tile(ids, (len(finished), 1)) for name, ids in zip(("arrived", "retired"), changed, strict=True)})
+            columns.update(
+                {
+                    name: np.tile(ids, (len(finished), 1))
+                    for name, ids in zip(("arrived", "retired"), changed, strict=True)
+                }
+            )
         return columns
 
     def observe(self, state: SessionState) -> Observation:

@@ -24,7 +24,7 @@ class Catalog:
         vectors: (N + 1, D) float32, what is known of the items now.
         trie: the live SIDs.
         version: number of changes so far, those undone by `restart` included.
-        cooldown: changes for which the SID of a retired item is given to no other.
+        cooldown: changes, its own included, in which the SID of a retired item is given to no other.
     """
 
     def __init__(self, codebook: Codebook, slate_size: int, cooldown: int = 0) -> None:
@@ -43,8 +43,9 @@ class Catalog:
 
     def _start(self) -> None:
         self.codes, self.vectors = self.codebook.codes.copy(), self.codebook.vectors.copy()
-        from hsrl_gym.items.shim import Shim; self.trie = Shim(self.codebook, self.slate_size)
-        self._cooling: list[tuple[int, NDArray[np.int32]]] = []  # (version that frees them, SIDs)
+        self.trie: SidTrie = self.codebook.trie(self.slate_size)
+        self._n_changes = 0
+        self._cooling: list[tuple[int, NDArray[np.int32]]] = []  # (change that frees them, SIDs)
 
     @property
     def n_items(self) -> int:
@@ -84,12 +85,17 @@ class Catalog:
         self._check(new, live=False, what="arrive")
         n_left = len(self.live_items) - len(gone) + len(new)
         if n_left < self.slate_size:
-            raise HsrlError(f"got a change that leaves {n_left} items, expected at least the slate size, {self.slate_size}.")
-        self._begin()
+            raise HsrlError(
+                f"got a change that leaves {n_left} items, expected at least the slate size, {self.slate_size}."
+            )
+        self.version += 1
+        self._n_changes += 1
+        while self._cooling and self._cooling[0][0] <= self._n_changes:
+            self.trie.release(self._cooling.pop(0)[1])
         if len(gone):
             self.trie.remove(gone, reserve=self.cooldown > 0)
             if self.cooldown:
-                self._cooling.append((self.version + self.cooldown, self.codes[gone]))
+                self._cooling.append((self._n_changes + self.cooldown, self.codes[gone]))
             self.codes[gone] = -1
         self._put(new)
         self._changed_at[gone] = self._changed_at[new] = self.version
@@ -106,7 +112,7 @@ class Catalog:
             expected = (len(known), self.vectors.shape[1])
             raise HsrlError(f"got item vectors of shape {rows.shape}, expected {expected}, all finite.")
         self._check(known, live=None, what="move")
-        self._begin()
+        self.version += 1
         self.vectors[known] = rows
         live = known[self.codes[known, 0] >= 0]
         self.trie.remove(live)
@@ -121,12 +127,6 @@ class Catalog:
         self.version += 1
         self._changed_at[differ] = self.version
         self._start()
-
-    def _begin(self) -> None:
-        """Count a change, and free the SIDs whose cooldown is over."""
-        self.version += 1
-        while self._cooling and self._cooling[0][0] <= self.version:
-            self.trie.release(self._cooling.pop(0)[1])
 
     def _put(self, items: NDArray[np.int64]) -> None:
         if len(items):

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.features import ItemFeatures, standardize
-from hsrl_gym.items.quantization import free_sid, residual_k_means
+from hsrl_gym.items.quantization import residual_k_means
 from hsrl_gym.items.report import CodebookReport, report_on
-from hsrl_gym.items.trie import SidTrie, build_trie
+from hsrl_gym.items.trie import SidTrie
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Codebook:
         return self.trie(width=1)
 
     def trie(self, width: int) -> SidTrie:
-        """Return the live SIDs as look-up tables whose leaves name `width` items each."""
-        return build_trie(self.codes, self.centroids, self.priority, width)
+        """Return the live SIDs as look-up tables whose leaves name `width` items each; a new trie at each call."""
+        return SidTrie(self.codes, self.centroids, self.priority, width)
 
     def encode(self, items: ArrayLike) -> NDArray[np.int32]:
         """Return the SIDs of item ids: (...) to (..., L) (eq. 31).
@@ -108,7 +108,7 @@ class Codebook:
         if len(wrong):
             raise HsrlError(f"got token {wrong[0]}, expected 0..V_l - 1 with V = {self.vocabulary}.")
         trie = self._decoding_trie
-        return trie.leaf_items[trie.leaves(sequence), 0]
+        return trie.first_item[trie.leaves(sequence)].astype(np.int32)
 
     def with_items(self, features: ArrayLike, priority: float = 0.0) -> Codebook:
         """Return the codebook with M new items after the last id; centroids and other SIDs stay as they are.
@@ -125,12 +125,9 @@ class Codebook:
             raise HsrlError(f"got item features of shape {added.shape}, expected (M, {len(self.mean)}), all finite.")
         features = ((added - self.mean) / self.scale).astype(np.float32)
         vectors = self.guess_vectors(features)
-        codes = self.codes
-        for vector in vectors:
-            codes = np.vstack([codes, free_sid(vector, codes[codes[:, 0] >= 0], self.centroids)])
         return replace(
             self,
-            codes=codes,
+            codes=np.vstack([self.codes, self._decoding_trie.free_sids(vectors)]),
             features=np.vstack([self.features, features]),
             vectors=np.vstack([self.vectors, vectors]),
             priority=np.append(self.priority, np.full(len(vectors), priority, dtype=np.float32)),
@@ -182,8 +179,7 @@ class Codebook:
         if not known.all() or (self.codes[wanted, 0] >= 0).any():
             raise HsrlError(f"got items {wanted.tolist()[:5]}.. to activate, expected inactive items of the catalog.")
         codes = self.codes.copy()
-        for item in wanted:
-            codes[item] = free_sid(self.vectors[item], codes[codes[:, 0] >= 0], self.centroids)
+        codes[wanted] = self._decoding_trie.free_sids(self.vectors[wanted])
         return replace(self, codes=codes)
 
     def has_space_of(self, other: Codebook) -> bool:

@@ -92,24 +92,3 @@ def _assign(distance: NDArray[np.floating], room: int) -> NDArray[np.int32]:
             counts[tokens[item]] += 1
         counts[token] = room
     return tokens
-
-
-def free_sid(
-    vector: NDArray[np.float32], codes: NDArray[np.int32], centroids: Sequence[NDArray[np.float32]]
-) -> NDArray[np.int32]:
-    """Return the SID (L,) reached by always taking the nearest token with a free SID below it.
-
-    If every SID is taken, the nearest SID is shared.
-    """
-    residual, under = vector, codes
-    sid = np.empty(len(centroids), dtype=np.int32)
-    full = len(np.unique(codes, axis=0)) >= prod(len(table) for table in centroids)
-    for level, table in enumerate(centroids):
-        room = prod(len(deeper) for deeper in centroids[level + 1 :])
-        taken = np.unique(under, axis=0)
-        counts = np.bincount(taken[:, level], minlength=len(table))
-        distance = np.linalg.norm(residual - table, axis=1)
-        sid[level] = np.where(full | (counts < room), distance, np.inf).argmin()
-        residual = residual - table[sid[level]]
-        under = under[under[:, level] == sid[level]]
-    return sid

@@ -15,6 +15,7 @@ from hsrl_agent import HSRLPolicy, ItemPolicy, make_vec_env
 from hsrl_agent.policies import SlatePolicy
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.actions import SlateSpace
+from hsrl_gym.items.catalog import Catalog
 
 MODES: list[tuple[type[SlatePolicy], str]] = [(HSRLPolicy, "sid"), (ItemPolicy, "item")]
 
@@ -163,7 +164,7 @@ def test_items_behind_the_last_id_have_no_part_of_their_own_yet(toy_world: Bundl
     book = toy_world.codebook
     larger = book.with_items(book.features[1:2] * book.scale + book.mean)  # one that is like item 1
     env = make_vec_env("HSRL-ML1M-v0", 6, bundle=toy_world, action_mode="item")
-    actions = SlateSpace(np.full(2, len(larger.codes) - 1), larger, slate_size=2)
+    actions = SlateSpace(np.full(2, len(larger.codes) - 1), Catalog(larger, 2), slate_size=2)
     policy = ItemPolicy(env.observation_space, actions, lambda _: 1e-3)
     policy.transfer_from(learned)
     free = policy.network.encoder.item_free.weight

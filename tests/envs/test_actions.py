@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from hsrl_gym.envs.actions import (
     without_repeats,
 )
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook, fit_codebook
 
 CPU = torch.device("cpu")
@@ -90,7 +92,7 @@ def walk(codebook: Codebook, tokens: list[int]) -> tuple[int, ...]:
 
 
 def test_the_next_use_of_a_sid_takes_the_next_item_then_the_neighbours() -> None:
-    mode = SidSlate(toy(), K, CPU)
+    mode = SidSlate(Catalog(toy(), K), K, CPU)
     same = decode(mode, sids((0, 0), (0, 0), (0, 0), (0, 0)), sids((2, 0), (2, 0), (2, 0), (2, 0)))
     # Of (0, 0): 3, 2, 1 by priority, then 4 beside them. Of (2, 0): 6, 5, then the nearest by centroids, 4 and 3.
     assert same == [[3, 2, 1, 4], [6, 5, 4, 3]]
@@ -100,26 +102,26 @@ def test_the_next_use_of_a_sid_takes_the_next_item_then_the_neighbours() -> None
 
 
 def test_dead_tokens_count_as_their_nearest_live_sibling() -> None:
-    mode = SidSlate(toy(), 2, CPU)
+    mode = SidSlate(Catalog(toy(), 2), 2, CPU)
     assert decode(mode, sids((1, 0), (1, 1)), sids((2, 1), (0, 1))) == [[3, 4], [6, 4]]
 
 
 def test_sid_space() -> None:
-    mode = SidSlate(toy(), 3, CPU)
+    mode = SidSlate(Catalog(toy(), 3), 3, CPU)
     assert isinstance(mode.space, spaces.MultiDiscrete)
     assert mode.space.nvec.tolist() == [3, 2, 3, 2, 3, 2]
-    assert mode.space.codebook is mode.codebook
+    assert mode.space.catalog is mode.catalog
     assert mode.space.slate_size == 3
 
 
 def test_sid_masks_by_hand() -> None:
-    assert SidSlate(toy(), 2, CPU).masks().tolist() == [True, False, True, True, True] * 2
+    assert SidSlate(Catalog(toy(), 2), 2, CPU).masks().tolist() == [True, False, True, True, True] * 2
 
 
 @pytest.mark.parametrize("name", CATALOGS)
 def test_sid_masks_tell_which_tokens_lead_to_a_live_item(name: str) -> None:
     codebook = CATALOGS[name]
-    mode = SidSlate(codebook, K, CPU)
+    mode = SidSlate(Catalog(codebook, K), K, CPU)
     masks = mode.masks()
     assert masks.dtype == np.bool_
     assert len(masks) == mode.space.nvec.sum()
@@ -132,7 +134,7 @@ def test_sid_masks_tell_which_tokens_lead_to_a_live_item(name: str) -> None:
 def test_every_sid_can_be_shown(name: str) -> None:
     """Each token sequence there is leads to the first item of the SID that a search finds."""
     codebook = CATALOGS[name]
-    mode = SidSlate(codebook, 1, CPU)
+    mode = SidSlate(Catalog(codebook, 1), 1, CPU)
     sequences = np.stack(np.meshgrid(*map(np.arange, codebook.vocabulary), indexing="ij"), -1).reshape(
         -1, mode.space.shape[0]
     )
@@ -147,7 +149,7 @@ def test_every_sid_can_be_shown(name: str) -> None:
 
 
 def test_item_mode_by_hand() -> None:
-    mode = ItemSlate(toy(), K, CPU)
+    mode = ItemSlate(Catalog(toy(), K), K, CPU)
     assert mode.space.nvec.tolist() == [7] * K
     # Action a shows item a + 1. A second 1 gives way to its bucket (3, 2) and then to 4 beside it.
     assert decode(mode, [0, 1, 2, 3], [5, 4, 0, 3], [0, 0, 0, 0]) == [[1, 2, 3, 4], [6, 5, 1, 4], [1, 3, 2, 4]]
@@ -178,18 +180,18 @@ def test_item_vectors_are_unit_directions_on_the_main_axes() -> None:
 
 def test_hyper_actions_show_the_top_k() -> None:
     codebook = hyper_toy()
-    mode = HyperAction(codebook, 4, CPU)
+    mode = HyperAction(Catalog(codebook, 4), 4, CPU)
     x, y = item_vectors(codebook)[[1, 3]]
     assert isinstance(mode.space, spaces.Box)
     assert mode.space.shape == (2,)
     # Inner products with +x, -x, +y, -y: 0.9, -0.9, 0.5, -0.5; then -0.1, 0.1, -0.7, 0.7.
     assert decode(mode, 0.9 * x + 0.5 * y, -0.1 * x - 0.7 * y) == [[1, 3, 4, 2], [4, 2, 1, 3]]
-    assert decode(HyperAction(codebook, 2, CPU), 0.9 * x + 0.5 * y) == [[1, 3]]
+    assert decode(HyperAction(Catalog(codebook, 2), 2, CPU), 0.9 * x + 0.5 * y) == [[1, 3]]
 
 
 def test_hyper_actions_pass_over_retired_items() -> None:
     codebook = hyper_toy().deactivate(1)
-    mode = HyperAction(codebook, 3, CPU)
+    mode = HyperAction(Catalog(codebook, 3), 3, CPU)
     vectors = item_vectors(codebook)
     for item in (2, 3, 4):
         slate = decode(mode, vectors[item])[0]
@@ -199,7 +201,7 @@ def test_hyper_actions_pass_over_retired_items() -> None:
 
 def test_hyper_actions_have_no_masks() -> None:
     with pytest.raises(HsrlError, match="expected `sid` or `item`"):
-        HyperAction(hyper_toy(), 2, CPU).masks()
+        HyperAction(Catalog(hyper_toy(), 2), 2, CPU).masks()
 
 
 # --- all modes
@@ -209,7 +211,7 @@ def test_hyper_actions_have_no_masks() -> None:
 @given(data=st.data(), name=st.sampled_from(sorted(CATALOGS)), mode_name=st.sampled_from(sorted(ACTION_MODES)))
 def test_any_action_shows_different_live_items(data: st.DataObject, name: str, mode_name: str) -> None:
     codebook = CATALOGS[name]
-    mode = ACTION_MODES[mode_name](codebook, K, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(codebook, K), K, CPU)
     n_rows = data.draw(st.integers(1, 3))
     if isinstance(mode, HyperAction):
         value: st.SearchStrategy[Any] = st.floats(-1, 1, width=32)
@@ -228,7 +230,7 @@ def test_any_action_shows_different_live_items(data: st.DataObject, name: str, m
 @pytest.mark.parametrize("mode_name", ACTION_MODES)
 def test_a_slate_can_be_the_whole_catalog(mode_name: str) -> None:
     codebook = CATALOGS["just enough"]
-    mode = ACTION_MODES[mode_name](codebook, 4, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(codebook, 4), 4, CPU)
     mode.space.seed(0)
     for _ in range(20):
         assert sorted(decode(mode, mode.space.sample())[0]) == codebook.live_items.tolist()
@@ -237,7 +239,7 @@ def test_a_slate_can_be_the_whole_catalog(mode_name: str) -> None:
 @pytest.mark.parametrize("mode_name", ["sid", "item"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64])
 def test_any_integer_type_will_do(mode_name: str, dtype: type) -> None:
-    mode = ACTION_MODES[mode_name](CATALOGS["roomy"], K, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(CATALOGS["roomy"], K), K, CPU)
     mode.space.seed(1)
     actions = np.array([mode.space.sample() for _ in range(5)])
     assert decode(mode, *actions.astype(dtype)) == decode(mode, *actions)
@@ -261,16 +263,24 @@ def test_any_integer_type_will_do(mode_name: str, dtype: type) -> None:
 )
 def test_actions_outside_the_space_are_refused(mode_name: str, action: Any, message: str) -> None:
     with pytest.raises(HsrlError, match=message):
-        ACTION_MODES[mode_name](toy(), 2, CPU).check(np.array(action))
+        ACTION_MODES[mode_name](Catalog(toy(), 2), 2, CPU).check(np.array(action))
 
 
 @pytest.mark.parametrize("mode_name", ACTION_MODES)
 def test_a_slate_larger_than_the_catalog_is_refused(mode_name: str) -> None:
     with pytest.raises(HsrlError, match="got slate_size 7, expected at most the 6 live items"):
-        ACTION_MODES[mode_name](toy(), 7, CPU)
+        ACTION_MODES[mode_name](Catalog(toy(), 7), 7, CPU)
 
 
 # --- repeats
+
+
+def repeats_removed(choices: torch.Tensor) -> list[list[int]]:
+    """Return the slates of choices (B, K, W), each slot of which prefers its first one."""
+    n_rows, slate_size = choices.shape[:2]
+    leaf = torch.arange(n_rows * slate_size).view(n_rows, slate_size)
+    rest = choices[:, :, 1:].flatten(0, 1).numpy()
+    return without_repeats(choices[:, :, 0], leaf, lambda leaves: rest[leaves]).tolist()
 
 
 def test_without_repeats_by_hand() -> None:
@@ -282,11 +292,20 @@ def test_without_repeats_by_hand() -> None:
         ]
     )
     before = choices.clone()
-    options, leaf = choices.flatten(0, 1), torch.arange(9).view(3, 3)
-    assert without_repeats(options, leaf, 9).tolist() == [[1, 2, 3], [1, 4, 7], [1, 4, 6]]
-    first = torch.tensor([[3, 3, 3], [2, 4, 8], [9, 9, 8]])
-    assert without_repeats(options, leaf, 9, first).tolist() == [[3, 1, 2], [2, 4, 8], [9, 1, 8]]
+    assert repeats_removed(choices) == [[1, 2, 3], [1, 4, 7], [1, 4, 6]]
     assert torch.equal(choices, before)
+
+
+def test_only_slates_with_repeats_ask_for_neighbours() -> None:
+    asked = []
+
+    def leaf_items(leaves: NDArray[np.int64]) -> NDArray[np.int64]:
+        asked.append(leaves.tolist())
+        return np.array([[7, 8, 9]])[leaves]
+
+    slates = torch.tensor([[1, 2], [7, 7], [3, 4]])
+    assert without_repeats(slates, torch.zeros_like(slates), leaf_items).tolist() == [[1, 2], [7, 8], [3, 4]]
+    assert asked == [[0, 0]]
 
 
 @settings(max_examples=60, deadline=None)
@@ -301,18 +320,38 @@ def test_without_repeats_is_greedy(data: st.DataObject, slate_size: int, spare: 
         for options in row:
             slate.append(next(item for item in options if item not in slate))
         expected.append(slate)
-    options = torch.tensor(choices)
-    leaf = torch.arange(n_rows * slate_size).view(n_rows, slate_size)
-    assert without_repeats(options.flatten(0, 1), leaf, 9).tolist() == expected
-    # The first choice may come apart from the others.
-    rest = torch.cat([options[:, :, 1:], options[:, :, :1]], dim=2).flatten(0, 1)
-    assert without_repeats(rest, leaf, 9, options[:, :, 0]).tolist() == expected
+    assert repeats_removed(torch.tensor(choices)) == expected
 
 
-@pytest.mark.parametrize("n_bytes", [1, 200, 1 << 20])
-def test_without_repeats_some_rows_at_a_time(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The marks of one part are gone before the next."""
-    monkeypatch.setattr(actions, "_BYTES_AT_ONCE", {"cpu": n_bytes})
-    options = torch.tensor([[1, 2, 3], [3, 1, 2]])
+@pytest.mark.parametrize("n_rows", [1, 2, 1 << 20])
+def test_without_repeats_some_rows_at_a_time(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "_ROWS_AT_ONCE", n_rows)
+    options = np.array([[1, 2, 3], [3, 1, 2]])
     leaf = torch.tensor([[0, 0, 0], [1, 1, 0], [0, 1, 0]] * 7)
-    assert without_repeats(options, leaf, 3).tolist() == [[1, 2, 3], [3, 1, 2], [1, 3, 2]] * 7
+    slates = without_repeats(torch.as_tensor(options[leaf, 0]), leaf, lambda leaves: options[leaves])
+    assert slates.tolist() == [[1, 2, 3], [3, 1, 2], [1, 3, 2]] * 7
+
+
+# --- a catalog that changes
+
+
+@pytest.mark.parametrize("name", CATALOGS)
+@pytest.mark.parametrize("mode_name", ["sid", "item"])
+def test_after_a_change_actions_mean_what_they_mean_in_the_catalog_as_it_is(mode_name: str, name: str) -> None:
+    """Whether the trie changed in place, grew, or was pickled in between."""
+    generator = np.random.default_rng(5)
+    codebook = CATALOGS[name]
+    mode = ACTION_MODES[mode_name](Catalog(codebook, 1), 1, CPU)
+    for _ in range(4):
+        retired = generator.choice(codebook.live_items, len(codebook.live_items) // 2, False)
+        idle = np.flatnonzero(codebook.codes[1:, 0] < 0) + 1
+        back = generator.choice(idle, (len(idle) + 1) // 2, False)
+        mode.catalog.change(retire=retired, arrive=back)
+        codebook = codebook.deactivate(retired)
+        codebook = codebook.activate(back) if len(back) else codebook
+        fresh = ACTION_MODES[mode_name](Catalog(codebook, 1), 1, CPU)
+        fresh.space.seed(3)
+        some = np.array([fresh.space.sample() for _ in range(40)])
+        assert decode(mode, *some) == decode(fresh, *some)
+        assert mode.masks().tolist() == fresh.masks().tolist()
+        mode = pickle.loads(pickle.dumps(mode))

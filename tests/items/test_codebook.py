@@ -164,19 +164,19 @@ def test_a_shared_bucket_is_in_priority_order() -> None:
     n_items = 30
     clicks = np.random.default_rng(3).permutation(n_items + 1).astype(np.float32)
     codebook = fit_codebook(random_features(n_items), 2, 2, priority=clicks)
-    leaf_items, leaf_of_item = codebook.trie(8).leaf_items, codebook.trie(8).leaf_of_item
+    trie = codebook.trie(8)
     buckets: dict[tuple[int, ...], list[int]] = {}
     for item in sorted(range(1, n_items + 1), key=lambda item: -clicks[item]):
         buckets.setdefault(tuple(codebook.codes[item].tolist()), []).append(item)
     assert max(len(bucket) for bucket in buckets.values()) == 8
     for sid, bucket in buckets.items():
         assert codebook.decode(sid) == bucket[0]
-        assert leaf_items[leaf_of_item[bucket[0]], : len(bucket)].tolist() == bucket
+        assert trie.leaf_items(trie.leaf_of_item[bucket[:1]])[0, : len(bucket)].tolist() == bucket
 
 
 def test_equal_priority_goes_by_item_id() -> None:
     codebook = fit_codebook(np.ones((4, 2)), 1, 1)
-    assert codebook.trie(3).leaf_items.tolist() == [[1, 2, 3]]
+    assert codebook.trie(3).leaf_items(np.array([0])).tolist() == [[1, 2, 3]]
     assert codebook.report().n_collisions == 2
 
 

@@ -1,0 +1,83 @@
+"""Beliefs of item vectors: the conjugate update by hand, caution, Thompson draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.beliefs import ItemBeliefs, guess_error
+
+GUESSES = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+COVARIANCE = np.array([[0.5, 0.1], [0.1, 0.3]])
+
+
+def test_without_impressions_the_prior_stands() -> None:
+    mean, covariance = ItemBeliefs(GUESSES, COVARIANCE).posterior(torch.tensor([2, 1]))
+    torch.testing.assert_close(mean, GUESSES[[2, 1]].double())
+    torch.testing.assert_close(covariance, torch.as_tensor(COVARIANCE).expand(2, 2, 2), rtol=0, atol=1e-5)
+
+
+def test_impressions_update_it_in_closed_form() -> None:
+    beliefs = ItemBeliefs(GUESSES, COVARIANCE)
+    w = torch.tensor([[1.0, 0.5], [0.2, -1.0], [0.3, 0.3]])
+    clicks = torch.tensor([0.7, -0.1, 0.9])
+    beliefs.observe(torch.tensor([1, 1, 2]), w, clicks, noise=0.25)
+    precision = np.linalg.inv(COVARIANCE) + w[:2].T.numpy() @ w[:2].numpy() / 0.25
+    target = np.linalg.inv(COVARIANCE) @ GUESSES[1].numpy() + w[:2].T.numpy() @ clicks[:2].numpy() / 0.25
+    mean, covariance = beliefs.posterior(torch.tensor([1]))
+    np.testing.assert_allclose(covariance[0], np.linalg.inv(precision), atol=1e-4)
+    np.testing.assert_allclose(mean[0], np.linalg.solve(precision, target), atol=1e-4)
+
+
+def test_many_impressions_find_the_vector() -> None:
+    generator = torch.Generator().manual_seed(0)
+    beliefs, true = ItemBeliefs(GUESSES, COVARIANCE), torch.tensor([-0.4, 0.6])
+    for _ in range(10):
+        w = torch.randn(200, 2, generator=generator)
+        beliefs.observe(
+            torch.ones(200, dtype=torch.long), w, w @ true + 0.3 * torch.randn(200, generator=generator), 0.09
+        )
+    mean, covariance = beliefs.posterior(torch.tensor([1, 2]))
+    torch.testing.assert_close(mean[0].float(), true, atol=0.03, rtol=0)
+    assert covariance[0].diagonal().max() < 1e-3
+    torch.testing.assert_close(mean[1], GUESSES[2].double())  # the other item has learned nothing
+
+
+def test_caution_goes_the_stated_number_of_deviations_against_what_is_liked() -> None:
+    beliefs, liked = ItemBeliefs(GUESSES, COVARIANCE), torch.tensor([1.0, 2.0])
+    plain, careful = (beliefs.cautious(torch.tensor([1]), liked, caution)[0] for caution in (0.0, 1.5))
+    deviation = np.sqrt(liked.numpy() @ COVARIANCE @ liked.numpy())
+    torch.testing.assert_close(plain, GUESSES[1])
+    np.testing.assert_allclose(liked @ careful, liked @ plain - 1.5 * deviation, rtol=1e-4)
+    # It stays as likely as it says: its Mahalanobis distance from the mean is the caution.
+    away = (careful - plain).double().numpy()
+    np.testing.assert_allclose(away @ np.linalg.inv(COVARIANCE) @ away, 1.5**2, rtol=1e-3)
+
+
+def test_draws_have_the_posterior_of_the_click_probability() -> None:
+    beliefs, w = ItemBeliefs(GUESSES, COVARIANCE), torch.tensor([[1.0, 1.0]])
+    draws = beliefs.draw_clicks(torch.tensor([1, 2]), w.expand(20_000, -1), torch.Generator().manual_seed(1))
+    np.testing.assert_allclose(draws.mean(0), [1.0, 2.0], atol=0.03)
+    np.testing.assert_allclose(draws.var(0), [1.0, 1.0], rtol=0.05)  # w' Sigma w
+
+
+def test_how_far_features_can_be_trusted(tiny_bundle: Bundle) -> None:
+    book = tiny_bundle.codebook
+    covariance, trust = guess_error(book)
+    assert covariance.shape == (book.vectors.shape[1],) * 2
+    assert np.linalg.eigvalsh(covariance).min() >= -1e-9
+    spread = np.square(book.vectors[1:] - book.vectors[1:].mean(0)).sum(1).mean()
+    assert trust == pytest.approx(1.0 - np.trace(covariance) / spread)
+    assert trust < 1.0
+
+
+def test_a_codebook_of_features_is_refused(tiny_bundle: Bundle) -> None:
+    book = tiny_bundle.codebook
+    plain = replace(book, vectors=book.features, to_vector=None)
+    with pytest.raises(HsrlError, match="got a codebook of features, expected behaviour vectors"):
+        guess_error(plain)
