@@ -10,17 +10,20 @@ import pytest
 import scale
 
 
-def test_the_command_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call = ["--sizes", "100,17000,18000", "--candidates", "20", "--rounds", "1", "--most", "560000"]
+def test_the_command_measures_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsrl_agent.encoder.OWN_ROWS", 150)
+    call = ["--sizes", "100,200,300", "--candidates", "20", "--rounds", "1", "--most", "9000"]
     assert scale.main([*call, f"--out={tmp_path}"]) == 0
     found = pd.read_csv(tmp_path / "scale.csv").set_index(["method", "items"])
-    assert list(found.index) == [(method, n) for n in (100, 17_000, 18_000) for method in ("HSRL", "item space")][:5]
+    assert list(found.index) == [(method, n) for n in (100, 200, 300) for method in ("HSRL", "item space")][:5]
     hsrl, items = (found.loc[method] for method in ("HSRL", "item space"))
-    assert hsrl["weights"][17_000] == hsrl["weights"][18_000]
-    assert items["weights"][17_000] > hsrl["weights"][17_000] > hsrl["weights"][100]
+    assert hsrl["weights"][200] == hsrl["weights"][300]
+    assert items["weights"][200] > hsrl["weights"][200] > hsrl["weights"][100]
     assert (found["decide_ms"] > 0).all()
     assert (hsrl["update_ms"] > 0).all()
-    assert pd.isna(items["update_ms"][17_000])  # 256 x 17,000 numbers are more than --most
+    assert pd.isna(items["update_ms"][200])  # 256 x 200 numbers are more than --most
     assert hsrl["decide_ratio"][100] == 1.0
     assert "1 thread; 20 candidates; torch" in (tmp_path / "scale.md").read_text(encoding="utf-8")
     assert (tmp_path / "scale.png").stat().st_size > 5_000
