@@ -3,8 +3,9 @@
     python benchmarks/scale.py --sizes 1000,10000,100000,1000000
 
 HSRL that recalls candidates (`n_candidates`) stands beside the same algorithm in item space. Catalogs are random, with
-a SID for each item; users are random, too, for what they click does not change the time. The rounds go through all
-sizes in turn, so that a machine that is slow for a while is so for all of them: read the ratios.
+a SID for each item; users are random, too, for what they click does not change the time. Times are those of the
+processor, which other programs do not add to, and the rounds go through all sizes in turn, so that a machine that is
+slow for a while is so for all of them: read the ratios.
 
 Item space at many items needs a number for each user and item, several times over; what would need more than
 `--most` such numbers is not run, and has no entry.
@@ -171,9 +172,9 @@ def measure(options: argparse.Namespace) -> list[Entry]:
             print(f"{method}, {n_items:,} items: made", file=sys.stderr, flush=True)
     for _, action_and_seconds in ((turn, pair) for turn in range(options.rounds + 1) for pair in timed):
         action, seconds = action_and_seconds
-        before = time.perf_counter()
+        before = time.process_time()
         action()
-        seconds.append(time.perf_counter() - before)
+        seconds.append(time.process_time() - before)
     for _, seconds in timed:
         del seconds[0]  # the first call makes buffers
     return entries
