@@ -105,26 +105,23 @@ class SidIndex(nn.Module):
         return torch.cat([self._search(part, n_candidates) for part in parts])
 
     def _search(self, log_probs: Sequence[Tensor], n_candidates: int) -> Tensor:
-        n_levels, n_live, breadth = len(log_probs), len(self.items), BREADTH * n_candidates
+        breadth = BREADTH * n_candidates
         scores = log_probs[0].index_select(1, self.get_buffer("token_0"))
         nodes = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
-        for level in range(1, n_levels):
-            token, is_whole = self.get_buffer(f"token_{level}"), n_live <= breadth
-            if is_whole:  # all children of all parents
-                parent = self.get_buffer(f"parent_{level}")
-                scores = scores.index_select(1, parent) + log_probs[level].index_select(1, token)
+        for level, log_p in list(enumerate(log_probs))[1:]:
+            token = self.get_buffer(f"token_{level}")
+            if len(self.items) <= breadth:  # all children of all prefixes
+                scores = scores.index_select(1, self.get_buffer(f"parent_{level}")) + log_p.index_select(1, token)
                 nodes = torch.arange(len(token), device=scores.device).expand_as(scores)
-                continue
-            # Each has a child, so that C of them are enough; fewer children than `breadth` would be a waste.
-            n_parents = max(n_candidates, breadth * self.n_prefixes(level - 1) // len(token))
-            parents = _best(scores, nodes, n_parents, in_order=True)
-            scores, nodes = self._children(level - 1, *parents, breadth)
-            scores = scores + log_probs[level].gather(1, _look_up(token, nodes))
+            else:
+                # Each has a child, so that C of them are enough. Where most have few, it takes more to find `breadth`.
+                n_parents = max(n_candidates, breadth * self.n_prefixes(level - 1) // len(token))
+                scores, nodes = _best(scores, nodes, n_parents, in_order=True)
+                scores, nodes = self._children(level - 1, scores, nodes, breadth)
+                scores = scores + log_p.gather(1, _look_up(token, nodes))
+        scores, nodes = _best(scores, nodes, n_candidates, in_order=self.has_buckets)
         if self.has_buckets:
-            best = _best(scores, nodes, n_candidates, in_order=True)
-            nodes = self._children(n_levels - 1, *best, n_candidates)[1]
-        else:
-            nodes = _best(scores, nodes, n_candidates)[1]
+            _, nodes = self._children(len(log_probs) - 1, scores, nodes, n_candidates)
         return _look_up(self.items, nodes)
 
     def _children(self, level: int, scores: Tensor, parents: Tensor, breadth: int) -> tuple[Tensor, Tensor]:

@@ -198,7 +198,7 @@ class HSRLPolicy(SlatePolicy):
         """
         candidates = plan.candidates
         if candidates is None and self.n_candidates is not None:
-            candidates = self.sid_index.recall([log_p.detach() for log_p in plan.log_probs], self.n_candidates)
+            candidates = self.sid_index.recall(plan.log_probs, self.n_candidates)
         if candidates is None:
             return SlateDistribution(self.network.item_scores(plan), self.likelihood)
         items = candidates if shown is None else with_shown(candidates, shown)

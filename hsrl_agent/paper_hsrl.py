@@ -115,6 +115,7 @@ class PaperHSRL(SlateActorCritic):
             target = self.td_target(batch, next_value)  # Q(s, a), eq. 18
             advantage = target - plan.value  # eq. 19
         log_pi = self.policy.distribution_of(plan, batch.slates).log_prob_of_items(batch.slates)  # (B, K), eq. 14
+        log_pi = log_pi.masked_fill(log_pi.isneginf(), 0.0)  # items that were taken off sale since say nothing
         return Losses(
             critic=critic_loss(plan.value, target),
             policy_gradient=policy_gradient_loss(self.item_advantages(advantage, batch), log_pi),
