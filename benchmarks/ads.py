@@ -163,7 +163,11 @@ def run(options: argparse.Namespace) -> int:
     facts.append((f"change of a day, {came:,} ads in, {went:,} out", f"{time.process_time() - start:.2f} s"))
     for n_envs in options.batches:
         facts.append((f"user-steps a second, {n_envs} at once", f"{steps_a_second(n_envs, options.seconds):,.0f}"))
-    policies: dict[str, Score] = {"random": random, "predicted": predicted(_vector(1)), "true, on arrival": on_arrival}
+    policies: dict[str, Score] = {
+        "random": random,
+        "predicted": predicted(_vector(1)),
+        "oracle, on arrival": on_arrival,
+    }
     policies |= {"oracle": oracle, "far-sighted oracle": far_sighted}
     scores = {name: earned(score, options) for name, score in policies.items()}
     commit = (git_commit() or "unknown")[:8]
