@@ -7,8 +7,8 @@ from stable_baselines3 import A2C, PPO
 
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.hsrl_policy import HSRLPolicy
+from hsrl_agent.item_policy import ItemPolicy
 from hsrl_agent.paper_hsrl import PaperHSRL
-from hsrl_agent.policies import ItemPolicy
 from hsrl_agent.vec_env import SlateVecEnv, make_vec_env
 
 for _algorithm in (A2C, PPO):

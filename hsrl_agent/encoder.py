@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _SMALLEST_GROUP = 16  # users, on a CPU
+OWN_ROWS = 16_384  # items; the free vectors of a larger catalog share that many rows
+_FIBONACCI = 2_654_435_769  # 2^32 / golden ratio: multiplicative hashing (Knuth, TAOCP 3, 6.4)
 _UNSEEN = -1e9  # added to masked attention scores; finite, because every score of a padding token is masked
 
 
@@ -38,7 +40,8 @@ class SASRec(nn.Module):
 
     Eq. 10 takes the state and the history. The user's profile is the last token of the sequence, so its output depends
     on both, and a user without history needs no special case. An item's vector is a linear map of its features plus a
-    free vector.
+    free vector. Beyond `OWN_ROWS` items, free vectors are shared by items with the same hash (the hashing trick:
+    Weinberger et al. 2009), and only the items of the batch are mapped. So neither weights nor time grow with N.
 
     Padding is skipped and draws no dropout: users are sorted into a few groups of similar history length, and each
     group is as wide as its longest history. Operations on single tokens run on all groups at once.
@@ -49,9 +52,11 @@ class SASRec(nn.Module):
         history_length: H.
         width: d, a multiple of n_heads.
         n_layers, n_heads, dropout: of the attention blocks.
+        per_item: False for items without free vectors.
     """
 
     causal: Tensor
+    item_features: Tensor
 
     def __init__(
         self,
@@ -62,27 +67,50 @@ class SASRec(nn.Module):
         n_layers: int = 2,
         n_heads: int = 4,
         dropout: float = 0.0,
+        per_item: bool = True,
     ) -> None:
         super().__init__()
-        self.register_buffer("item_features", item_features.float(), persistent=True)  # (N + 1, F)
+        self.width = width
+        self.register_buffer("item_features", item_features.float().clone(), persistent=True)  # (N + 1, F)
         self.item_map = nn.Linear(item_features.shape[1], width)
-        self.item_free = nn.Embedding(len(item_features), width, padding_idx=0)
+        self.shares_rows = len(item_features) > OWN_ROWS + 1
+        n_rows = min(len(item_features), OWN_ROWS + 1)
+        self.item_free = nn.Embedding(n_rows, width, padding_idx=0) if per_item else None
         self.profile_map = nn.Sequential(nn.Linear(n_profile, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.position = nn.Parameter(0.02 * torch.randn(history_length + 1, width))
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(_Block(width, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
-        nn.init.normal_(self.item_free.weight, std=0.02)
+        if self.item_free is not None:
+            nn.init.normal_(self.item_free.weight, std=0.02)
         causal = torch.full((history_length + 1, history_length + 1), _UNSEEN).tril(-1)
         self.register_buffer("causal", causal, persistent=False)
 
+    def row_of(self, items: Tensor) -> Tensor:
+        """Return the row of each item's free vector: its id, or a hash of it in 1..`OWN_ROWS`; 0 for padding."""
+        if not self.shares_rows:
+            return items
+        hashed = (items * _FIBONACCI) % (1 << 32) * OWN_ROWS >> 32
+        return (hashed + 1).masked_fill(items == 0, 0)
+
     def item_table(self) -> Tensor:
-        """Return the item vectors, (N + 1, d)."""
-        return self.item_map(self.get_buffer("item_features")) + self.item_free.weight
+        """Return the vectors of all items, (N + 1, d)."""
+        mapped = self.item_map(self.item_features)
+        if self.item_free is None:
+            return mapped
+        return mapped + (self.item_free(self._all_rows()) if self.shares_rows else self.item_free.weight)
+
+    def _all_rows(self) -> Tensor:
+        return self.row_of(torch.arange(len(self.item_features), device=self.item_features.device))
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Return the vectors of some items, (.., d) for ids (..)."""
+        mapped = self.item_map(functional.embedding(items, self.item_features))
+        return mapped if self.item_free is None else mapped + self.item_free(self.row_of(items))
 
     def refresh(self, items: Tensor, inputs: Tensor) -> None:
         """Take new inputs (M, F) of items (M,)."""
-        self.get_buffer("item_features")[items] = inputs
+        self.item_features[items] = inputs
 
     def forward(self, profile: Tensor, history: Tensor) -> Tensor:
         """Return c_0 (B, d) for profile (B, P) float and history (B, H) int64: right-aligned item ids, 0 is padding."""
@@ -90,9 +118,11 @@ class SASRec(nn.Module):
         order = length.argsort(stable=True)
         history, profile = history.index_select(0, order), profile.index_select(0, order)
         groups = self._groups(history, length.index_select(0, order))
-        items = self.item_table()
+        # A table of all items, where it is small, costs less than to look up the items of the histories.
+        table = None if self.shares_rows else self.item_table()
+        n_rows = len(self.item_features)
         # Tokens are rows of one table: the items, then the users of this batch.
-        user_rows = torch.arange(len(items), len(items) + len(history), device=history.device)
+        user_rows = torch.arange(n_rows, n_rows + len(history), device=history.device)
         rows = torch.cat([history, user_rows.unsqueeze(1)], dim=1)  # (B, H + 1)
         places = torch.arange(rows.shape[1], device=history.device).expand_as(rows)
         sizes = [len(group.mask) for group in groups]
@@ -100,13 +130,22 @@ class SASRec(nn.Module):
             torch.cat([part[:, -group.width :].flatten() for part, group in zip(x.split(sizes), groups, strict=True)])
             for x in (rows, places)
         )
-        vectors = functional.embedding(rows, torch.cat([items, self.profile_map(profile)]))
+        vectors = self._vectors(rows, self.profile_map(profile), table)
         tokens = self.dropout(vectors + functional.embedding(places, self.position))  # (S, d)
         for block in self.blocks[:-1]:
             tokens = block(tokens, groups)
         last = self.blocks[-1]
         assert isinstance(last, _Block)
         return self.norm(last.close(tokens, groups)).index_select(0, order.argsort())
+
+    def _vectors(self, rows: Tensor, users: Tensor, table: Tensor | None) -> Tensor:
+        """Return the vectors (S, d) of tokens: ids of items, or N + 1 and more for the users (B, d)."""
+        if table is not None:
+            return functional.embedding(rows, torch.cat([table, users]))
+        n_rows = len(self.item_features)
+        of_user = (rows >= n_rows).nonzero().squeeze(1)
+        items = self.item_vectors(rows.masked_fill(rows >= n_rows, 0))
+        return items.index_copy(0, of_user, users.index_select(0, rows[of_user] - n_rows))
 
     def _groups(self, history: Tensor, length: Tensor) -> list[_Group]:
         """Return the groups of histories (B, H), which are sorted by length (B,)."""

@@ -165,6 +165,17 @@ METHODS = [
         cost=1.3,
     ),
     Method(
+        name="hsrl-two-tower",  # the same algorithm, with scores from the content of items alone
+        label="Two-tower",
+        agent_class=HSRL,
+        action_mode="sid",
+        rank=145,
+        look=Look("#2F4F4F", "H"),
+        policy="HSRLPolicy",
+        defaults={"policy_kwargs": {"semantic_ids": False, "heads": "tower"}},
+        cost=1.5,
+    ),
+    Method(
         name="hsrl",
         label="HSRL",
         agent_class=HSRL,

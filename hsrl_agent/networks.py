@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hsrl_agent.encoder import SASRec
+from hsrl_agent.encoder import OWN_ROWS, SASRec
 from hsrl_gym.errors import HsrlError
 
 
@@ -29,7 +28,7 @@ class TiedHead(nn.Module):
 
     def __init__(self, centroids: Tensor, projection: nn.Linear) -> None:
         super().__init__()
-        self.register_buffer("centroids", centroids.float())
+        self.register_buffer("centroids", centroids.float().clone())
         self.projection = projection  # M
         self.free = nn.Parameter(torch.zeros(len(centroids), projection.out_features))
         self.bias = nn.Parameter(torch.zeros(len(centroids)))
@@ -58,7 +57,7 @@ class HierarchicalPolicyNetwork(nn.Module):
             centroids: L tensors (V_l, D) to tie the heads to; None for free heads (eq. 11 as written).
         """
         super().__init__()
-        self.hierarchical = hierarchical
+        self.hierarchical, self.vocabulary = hierarchical, tuple(vocabulary)
         self.heads = nn.ModuleList(_heads(width, vocabulary, centroids))  # W_l
         self.tokens = nn.ParameterList(nn.Parameter(0.02 * torch.randn(size, width)) for size in vocabulary)  # E_l
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in vocabulary)
@@ -129,82 +128,6 @@ class MultiLevelCritic(nn.Module):
         return per_level @ self.level_weights(), per_level
 
 
-class Plan(NamedTuple):
-    """Result of one forward pass of `HSRLNetwork` for B states.
-
-    Attributes:
-        log_probs: L tensors (B, V_l), log p(z_l | c_{l-1}).
-        value: (B,), the mixed value of eq. 17.
-        level_values: (B, L + 1), V(s, l).
-        contexts: (B, L + 1, d), c_0 to c_L.
-    """
-
-    log_probs: list[Tensor]
-    value: Tensor
-    level_values: Tensor
-    contexts: Tensor
-
-
-class HSRLNetwork(nn.Module):
-    """Encoder, HPN and MLC in a row: actor and critic share one encoder pass."""
-
-    codes: Tensor
-    is_live: Tensor
-
-    def __init__(
-        self,
-        encoder: SASRec,
-        policy: HierarchicalPolicyNetwork,
-        critic: MultiLevelCritic,
-        codes: Tensor,
-        item_residual: bool = False,
-    ) -> None:
-        """Take the parts, and the codes of the items.
-
-        Args:
-            encoder: to c_0.
-            policy: HPN.
-            critic: MLC.
-            codes: (N + 1, L) tokens of the items, -1 where an item is not live; row 0 is padding.
-            item_residual: add <c_L, W f_i> + <w, f_i> to the score of item i, f_i being its free vector in the encoder.
-                That is what the tokens of an item cannot express. W and w start at zero. Item features take no part,
-                so what items have in common is left to their tokens.
-        """
-        super().__init__()
-        self.encoder, self.policy, self.critic = encoder, policy, critic
-        width = encoder.item_free.embedding_dim
-        self.residual = nn.Linear(width, width + 1, bias=False) if item_residual else None
-        if self.residual is not None:
-            nn.init.zeros_(self.residual.weight)
-        self.register_buffer("codes", codes[1:].long())  # (N, L); item i stands in row i - 1
-        self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)
-
-    def forward(self, profile: Tensor, history: Tensor, patience: Tensor | None = None) -> Plan:
-        """Return the plan for profile (B, P) and history (B, H); patience (B,) is for a privileged critic."""
-        log_probs, contexts = self.policy(self.encoder(profile, history))
-        value, level_values = self.critic(contexts, patience)
-        return Plan(log_probs, value, level_values, contexts)
-
-    def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
-        """Take the catalog's new inputs (M, F) and tokens (M, L) of items (M,); the first token is -1 if not live."""
-        self.encoder.refresh(items, inputs)
-        self.codes[items - 1] = codes
-        self.is_live[items - 1] = codes[:, 0] >= 0
-
-    def item_scores(self, plan: Plan) -> Tensor:
-        """Return sum_l log p(z_l(i) | c_{l-1}) of every item, (B, N), -inf where it is not live (eq. 14).
-
-        The item residual, if there is one, is added.
-        """
-        tokens = self.codes.clamp(min=0).unbind(1)  # L of (N,)
-        first, *others = (log_p.index_select(1, token) for log_p, token in zip(plan.log_probs, tokens, strict=True))
-        scores = sum(others, first)
-        if self.residual is not None:
-            left = self.residual(self.encoder.item_free.weight[1:])  # (N, d + 1)
-            scores = scores + torch.addmm(left[:, -1], plan.contexts[:, -1], left[:, :-1].T)
-        return scores.masked_fill(~self.is_live, -torch.inf)
-
-
 class ItemNetwork(nn.Module):
     """SASRec with one score per item and one value: the item-level actor-critic of the baselines."""
 
@@ -245,6 +168,11 @@ def copy_shared_weights(network: nn.Module, learned: nn.Module) -> None:
             Nothing is changed then.
     """
     known, own = dict(learned.named_parameters()), dict(network.named_parameters())
+    shares = [
+        module.shares_rows for net in (learned, network) for module in net.modules() if isinstance(module, SASRec)
+    ]
+    if len(set(shares)) > 1:
+        raise HsrlError(f"got catalogs on both sides of {OWN_ROWS:,} items, expected free vectors of the same meaning.")
     for name in sorted(known.keys() | own.keys()):
         shapes = [tuple(weights[name].shape) if name in weights else None for weights in (known, own)]
         if None in shapes or shapes[0][1:] != shapes[1][1:] or shapes[0][0] > shapes[1][0]:  # type: ignore[index]

@@ -33,7 +33,7 @@ class PaperHSRL(SlateActorCritic):
     |---|---|
     | 10 | `encoder.SASRec.forward` |
     | 11, 12, 13 | `networks.HierarchicalPolicyNetwork.forward` |
-    | 14 | `networks.HSRLNetwork.item_scores`, `distributions.SlateDistribution` |
+    | 14 | `hsrl_network.HSRLNetwork.item_scores`, `distributions.SlateDistribution` |
     | 15, 16, 17 | `networks.MultiLevelCritic.forward` |
     | 18 | `algorithm.SlateActorCritic.td_target` |
     | 19 | `PaperHSRL.losses` |
@@ -114,7 +114,8 @@ class PaperHSRL(SlateActorCritic):
             next_value = self.target_value(batch.next_observations, batch.next_patience)
             target = self.td_target(batch, next_value)  # Q(s, a), eq. 18
             advantage = target - plan.value  # eq. 19
-        log_pi = self.policy.distribution_of(plan).log_prob_of_items(batch.slates)  # (B, K), eq. 14
+        log_pi = self.policy.distribution_of(plan, batch.slates).log_prob_of_items(batch.slates)  # (B, K), eq. 14
+        log_pi = log_pi.masked_fill(log_pi.isneginf(), 0.0)  # items that were taken off sale since say nothing
         return Losses(
             critic=critic_loss(plan.value, target),
             policy_gradient=policy_gradient_loss(self.item_advantages(advantage, batch), log_pi),

@@ -1,4 +1,4 @@
-"""SB3 policies for slates: the common base, and `ItemPolicy` for item space."""
+"""The common base of the SB3 policies for slates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.networks import ItemNetwork, copy_shared_weights
+from hsrl_agent.networks import copy_shared_weights
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
@@ -42,6 +42,7 @@ class SlatePolicy(ActorCriticPolicy):
     """
 
     action_mode: str
+    accepts_candidates: ClassVar[bool] = False  # whether it shows only the "candidates" of an observation that has them
     keeps_target: ClassVar[bool] = False  # whether there is a target network to bootstrap from
     network: nn.Module
     target_network: nn.Module
@@ -75,9 +76,12 @@ class SlatePolicy(ActorCriticPolicy):
                 f"{cls.__name__} got the action space {action_space}, expected the one of an hsrl_gym "
                 f'environment with action_mode="{cls.action_mode}".'
             )
-        if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"profile", "history"}:
+        known = {"profile", "history"} | ({"candidates"} if cls.accepts_candidates else set())
+        keys = set(observation_space) if isinstance(observation_space, spaces.Dict) else set()
+        if not {"profile", "history"} <= keys <= known:
             raise HsrlError(
-                f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)."
+                f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)"
+                f"{', perhaps with candidates' if cls.accepts_candidates else ''}."
             )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -160,7 +164,7 @@ class SlatePolicy(ActorCriticPolicy):
     def _build_network(self) -> None:
         raise NotImplementedError  # abstract
 
-    def _encoder(self) -> SASRec:
+    def _encoder(self, per_item: bool = True) -> SASRec:
         assert isinstance(self.observation_space, spaces.Dict)
         n_profile, history_length = (self.observation_space[name].shape for name in ("profile", "history"))
         assert n_profile is not None
@@ -173,14 +177,23 @@ class SlatePolicy(ActorCriticPolicy):
             self.n_layers,
             self.n_heads,
             self.dropout,
+            per_item,
         )
-        with torch.no_grad():  # what is known of an item apart from its inputs begins with its arrival
-            encoder.item_free.weight[1:][~self._is_live()] = 0.0
+        if encoder.item_free is not None and not encoder.shares_rows:
+            with torch.no_grad():  # what is known of an item apart from its inputs begins with its arrival
+                encoder.item_free.weight[1:][~self._is_live()] = 0.0
         return encoder
 
     def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
         """Return the distribution over slates and the values (B,) of observations."""
         raise NotImplementedError  # abstract
+
+    def scores_above_mean(self, obs: PyTorchObs, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by how much items (B, K) score above the mean of all live items, (B, K), and the values (B,)."""
+        distribution, value = self.score(obs)
+        live = distribution.scores.isfinite()
+        average = distribution.scores.masked_fill(~live, 0.0).sum(1, keepdim=True) / live.sum(1, keepdim=True)
+        return distribution.scores_at(items) - average, value
 
     @property
     def critic(self) -> nn.Module:
@@ -259,38 +272,3 @@ def _depends_on_mode(module: torch.nn.Module) -> bool:
     if isinstance(module, torch.nn.modules.dropout._DropoutNd):
         return module.p > 0
     return isinstance(module, torch.nn.modules.batchnorm._NormBase)
-
-
-class ItemPolicy(SlatePolicy):
-    """One score per item and one value: the same encoder without semantic IDs."""
-
-    action_mode = "item"
-    network: ItemNetwork
-
-    @staticmethod
-    def _fits(action_space: SlateSpace) -> bool:
-        n_items = len(action_space.codebook.codes) - 1
-        return action_space.nvec.tolist() == [n_items] * action_space.slate_size
-
-    def _build_network(self) -> None:
-        self.network = ItemNetwork(self._encoder(), self._is_live(), self.width, self.critic_hidden)
-
-    @property
-    def critic(self) -> nn.Module:
-        """See `SlatePolicy.critic`."""
-        return self.network.value
-
-    def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:
-        """See `SlatePolicy.score`."""
-        assert isinstance(obs, dict)
-        self.follow()
-        scores, values = self.network(obs["profile"].float(), obs["history"].long())
-        return SlateDistribution(scores, self.likelihood), values
-
-    def to_actions(self, items: Tensor) -> Tensor:
-        """Return item numbers, counted from 0, (B, K)."""
-        return items - 1
-
-    def to_items(self, actions: Tensor) -> Tensor:
-        """Return item ids, (B, K)."""
-        return actions + 1

@@ -80,10 +80,7 @@ def cloning_loss(policy: SlatePolicy, log: LoggedSlates, inverse_temperature: fl
     anything; it is reset afterwards. Items that are no longer live do not count. Eq. 24 has the clicks only; here the
     misses count too, because the log chose what could be clicked.
     """
-    distribution, value = policy.score({"profile": log.profile, "history": log.history})
-    live = distribution.scores.isfinite()
-    average = distribution.scores.masked_fill(~live, 0.0).sum(1, keepdim=True) / live.sum(1, keepdim=True)
-    above = distribution.scores.gather(1, log.slate - 1) - average  # (B, K)
+    above, value = policy.scores_above_mean({"profile": log.profile, "history": log.history}, log.slate)  # (B, K)
     return click_loss(above / inverse_temperature + value.unsqueeze(1), log.clicks)
 
 

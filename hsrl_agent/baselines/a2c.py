@@ -7,8 +7,8 @@ from typing import Any
 from stable_baselines3 import A2C
 
 from hsrl_agent.following import FollowsCatalog
+from hsrl_agent.item_policy import ItemPolicy
 from hsrl_agent.method import Look, Method
-from hsrl_agent.policies import ItemPolicy
 from hsrl_agent.pretraining import PretrainedFromLog
 
 

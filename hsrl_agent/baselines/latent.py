@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.policies import ItemPolicy
+from hsrl_agent.item_policy import ItemPolicy
 
 
 class LatentNetwork(nn.Module):
@@ -66,7 +66,7 @@ class LatentPolicy(ItemPolicy):
         point_width: d.
     """
 
-    keeps_target = True
+    keeps_target, accepts_candidates = True, False
     samples_items: ClassVar[bool]  # while exploring, sample the slate instead of taking the K highest scores
     sampling_inverse_temperature = 1.0  # factor of the scores for that sample
     network: LatentNetwork  # type: ignore[assignment]  # returns scores and values, as `ItemNetwork` does

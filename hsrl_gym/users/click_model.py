@@ -27,10 +27,11 @@ class UserResponseModel(UserNetwork):
     items. Padding is masked (the reference code does not), and the length of the history is an input instead.
     """
 
-    def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
-        """Return click logits (B, K); see `ClickModel`."""
+    def forward(self, profile: Tensor, history: Tensor, slate: Tensor, offset: Tensor | None = None) -> Tensor:
+        """Return click logits (B, K); see `ClickModel`. An offset (B, K) is added to the affinities."""
         tables, history, slate = self._tables_of(history, slate)
-        return _within_bounds(self._affinities(tables, profile, history, slate), tables.bounds)
+        affinity = self._affinities(tables, profile, history, slate)
+        return _within_bounds(affinity if offset is None else affinity + offset, tables.bounds)
 
     def appeal(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K) without the bounds on the click probability."""

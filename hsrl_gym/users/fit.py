@@ -17,7 +17,7 @@ from hsrl_gym.progress import progress_bar
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
 from hsrl_gym.users.early_stopping import train_with_early_stopping
 from hsrl_gym.users.fidelity import predict_logits
-from hsrl_gym.users.item_effects import add_item_effects, refresh_biases, without_items
+from hsrl_gym.users.item_effects import ItemEffects
 from hsrl_gym.users.large import is_large
 
 _MIN_IMPROVEMENT = 1e-5  # nats of held-out log-loss
@@ -100,9 +100,7 @@ def _train(
     description: str,
 ) -> UserResponseModel:
     columns = fitted.tensors(_device_of(model))
-    large = is_large(fitted.n_items)
-    if large:
-        without_items(model)
+    items = ItemEffects(model, fitted) if is_large(fitted.n_items) else None
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, settings)
     n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # per epoch
@@ -113,15 +111,15 @@ def _train(
         def train_epoch() -> None:
             for chosen in islice(batches, n_steps):
                 rows = columns.rows(chosen.to(columns.profile.device))
-                logits = model(rows.profile, rows.history, rows.slate)
+                logits = items.logits(rows, chosen) if items else model(rows.profile, rows.history, rows.slate)
                 loss = functional.binary_cross_entropy_with_logits(logits, rows.clicks)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 schedule.step()
                 bar.update()
-            if large:
-                refresh_biases(model, fitted)
+            if items:
+                items.refresh()
 
         def held_out_loss() -> float:
             loss = _log_loss(model, held_out)
@@ -132,8 +130,8 @@ def _train(
             model, train_epoch, held_out_loss, settings.max_epochs, settings.patience, _MIN_IMPROVEMENT
         )
         model.requires_grad_(False)
-        if large:
-            add_item_effects(model, fitted, held_out_loss)
+        if items:
+            items.finish(held_out_loss)
     return model
 
 

@@ -11,9 +11,11 @@ Newton's method item by item, both variances by EM with Laplace's approximation 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,29 +25,36 @@ from hsrl_gym.users.click_model import UserResponseModel
 _ROWS_AT_ONCE = 2048  # slates
 _AT_ONCE = 40_000  # impressions; each takes (d + 1)^2 numbers
 _MANY = 10  # impressions from which on an item gets a vector of its own, not only a bias
-_BIAS_ROUNDS, _VECTOR_ROUNDS = 20, 6  # of Newton and EM
-_FIRST_VARIANCE = 0.1  # of biases; of vectors, what moves a logit as much
+_VARIANCES = (1e-3, 9.0)  # of biases: the least and the largest
+_BISECTIONS, _NEWTON_STEPS = 10, 3
+_ROUNDS = 6  # of EM, for vectors
+_N_POINTS = 9  # of the quadrature
+_FIRST_VARIANCE = 0.1  # of logits by vectors
 
 
 @dataclass(frozen=True)
 class Impressions:
-    """M logged impressions, sorted by item, by a network without weights of items.
+    """M logged impressions, in the order of the log, by a network without weights of items.
 
     Attributes:
         item: (M,) int64.
         click: (M,) float32.
         affinity: (M,) float32, by content.
-        slate: (M,) int64, row of `direction`.
-        direction: (slates, d) float32, derivative of an affinity by the item's vector, the same for a whole slate.
+        direction: (M / K, d) float32, derivative of an affinity by the item's vector, the same for a whole slate.
         bounds: lowest click probability, and the span above it.
     """
 
     item: Tensor
     click: Tensor
     affinity: Tensor
-    slate: Tensor
     direction: Tensor
     bounds: tuple[float, float]
+
+    def log_likelihood(self, affinity: Tensor) -> Tensor:
+        """Return the log-likelihood (M, n) of each click, for affinities (M, n)."""
+        lowest, span = self.bounds
+        probability = torch.sigmoid(affinity).mul_(span).add_(lowest)
+        return torch.where(self.click.unsqueeze(1) > 0, probability, 1.0 - probability).clamp_(1e-6).log_()
 
     def slopes(self, affinity: Tensor, rows: slice | Tensor = slice(None)) -> tuple[Tensor, Tensor]:
         """Return the log-likelihood's derivative by the affinity, and the Fisher information, at `rows`."""
@@ -57,27 +66,57 @@ class Impressions:
         return (self.click[rows] - probability) * slope / spread, slope.square() / spread
 
 
-def without_items(model: UserResponseModel) -> None:
-    """Let the items of a new model be their content alone, and keep the optimizer away from their own weights."""
-    for table in (model.item_free, model.item_free_bias):
-        nn.init.zeros_(table.weight.requires_grad_(False))
+@dataclass(frozen=True)
+class Biases:
+    """The items' biases.
+
+    Attributes:
+        bias: (N + 1,) float32, posterior means.
+        variance: of the prior.
+        others: (M,) float32, for each impression the posterior mean by the item's other impressions. With these, the
+            network learns as it will be used: from what is known of an item without the click to be predicted.
+    """
+
+    bias: Tensor
+    variance: float
+    others: Tensor
 
 
-def refresh_biases(model: UserResponseModel, log: LoggedSlates) -> None:
-    """Give the items of `log` the biases that fit the network as it is, so that it goes on learning what is left."""
-    _set(model, item_biases(impressions(model, log), model.config.n_items)[0])
+class ItemEffects:
+    """The own weights of a model's items while its network is fitted to a log, and after that."""
 
+    def __init__(self, model: UserResponseModel, log: LoggedSlates) -> None:
+        """Let the items be their content alone, and keep the optimizer away from their own weights."""
+        self.model, self.log = model, log
+        self.biases: Biases | None = None
+        for table in (model.item_free, model.item_free_bias):
+            nn.init.zeros_(table.weight.requires_grad_(False))
 
-def add_item_effects(model: UserResponseModel, log: LoggedSlates, held_out_loss: Callable[[], float]) -> None:
-    """Give the items of `log` their own biases and vectors, each part only if it lowers the held-out loss."""
-    seen = impressions(model, log)
-    bias, variance = item_biases(seen, model.config.n_items)
-    choices = [(torch.zeros_like(bias), None), (bias, None), item_vectors(seen, bias, variance)]
-    losses = []
-    for choice in choices:
-        _set(model, *choice)
-        losses.append(held_out_loss())
-    _set(model, *choices[losses.index(min(losses))])
+    def logits(self, rows: LoggedSlates[Tensor], chosen: Tensor) -> Tensor:
+        """Return click logits (B, K) of the rows `chosen` (B,) of the log, to learn from; see `Biases.others`."""
+        if self.biases is None:
+            return self.model(rows.profile, rows.history, rows.slate)
+        others = self.biases.others.view(len(self.log), -1)[chosen]
+        offset = others - self.biases.bias[rows.slate]  # the affinities have the bias already
+        return self.model(rows.profile, rows.history, rows.slate, offset)
+
+    def refresh(self) -> None:
+        """Fit the biases to the network as it is."""
+        seen = impressions(self.model, self.log)
+        self.biases = item_biases(seen, self.model.config.n_items)
+        _set(self.model, self.biases.bias)
+
+    def finish(self, held_out_loss: Callable[[], float]) -> None:
+        """Fit biases and vectors to the network as it is, and keep each only if it lowers the held-out loss."""
+        seen = impressions(self.model, self.log)
+        biases = item_biases(seen, self.model.config.n_items)
+        bias = biases.bias
+        choices = [(torch.zeros_like(bias), None), (bias, None), item_vectors(seen, bias, biases.variance)]
+        losses = []
+        for choice in choices:
+            _set(self.model, *choice)
+            losses.append(held_out_loss())
+        _set(self.model, *choices[losses.index(min(losses))])
 
 
 @torch.no_grad()
@@ -98,43 +137,62 @@ def impressions(model: UserResponseModel, log: LoggedSlates) -> Impressions:
         states.append(model.states(rows.profile, rows.history)[:, : model.config.width])
         affinity.append(model.appeal(rows.profile, rows.history, rows.slate))
     bounds = model.tables(torch.zeros(1, dtype=torch.long, device=device)).bounds.tolist()
-    item, order = torch.as_tensor(log.slate, device=device).long().flatten().sort(stable=True)
     return Impressions(
-        item=item,
-        click=torch.as_tensor(log.clicks, device=device).float().flatten()[order],
-        affinity=torch.cat(affinity).flatten()[order],
-        slate=order // log.slate.shape[1],
+        item=torch.as_tensor(log.slate, device=device).long().flatten(),
+        click=torch.as_tensor(log.clicks, device=device).float().flatten(),
+        affinity=torch.cat(affinity).flatten(),
         direction=torch.cat(states) @ model.item_target.weight + model.item_bias.weight,
         bounds=(bounds[0], bounds[2]),
     )
 
 
-def item_biases(seen: Impressions, n_items: int) -> tuple[Tensor, float]:
-    """Return biases (N + 1,) of all items, 0 for those never seen, and their prior variance."""
-    bias = seen.affinity.new_zeros(n_items + 1)
-    shown = torch.bincount(seen.item, minlength=n_items + 1) > 0
-    variance = _FIRST_VARIANCE
-    for _ in range(_BIAS_ROUNDS):
-        slope, information = seen.slopes(seen.affinity + bias[seen.item])
-        precision = 1.0 / variance + torch.zeros_like(bias).index_add_(0, seen.item, information)
-        bias += (torch.zeros_like(bias).index_add_(0, seen.item, slope) - bias / variance) / precision
-        variance = float((bias.square() + 1.0 / precision)[shown].mean())
-    return bias, variance
+@torch.no_grad()
+def item_biases(seen: Impressions, n_items: int) -> Biases:
+    """Return the biases of all items, 0 for those never seen, at the variance of the largest likelihood.
+
+    The posterior is integrated by adaptive Gauss-Hermite quadrature; Laplace's approximation alone takes the biases of
+    items with a handful of clicks for much smaller than they are. EM is slow with so few clicks: instead of repeating
+    its step, the variance is bisected to where the step leaves it unchanged.
+    """
+    ids, place = seen.item.unique(return_inverse=True)
+    mode = seen.affinity.new_zeros(len(ids))
+    points, weights = (seen.affinity.new_tensor(x) for x in np.polynomial.hermite_e.hermegauss(_N_POINTS))
+    low, high = (math.log(variance) for variance in _VARIANCES)
+    for _ in range(_BISECTIONS):
+        variance = math.exp(0.5 * (low + high))
+        for _ in range(_NEWTON_STEPS):
+            slope, information = seen.slopes(seen.affinity + mode[place])
+            precision = 1.0 / variance + torch.zeros_like(mode).index_add_(0, place, information)
+            gradient = torch.zeros_like(mode).index_add_(0, place, slope) - mode / variance
+            mode += (gradient / precision).clamp_(-1.0, 1.0)
+        nodes = mode.unsqueeze(1) + points / precision.sqrt().unsqueeze(1)  # (items, points)
+        each = seen.log_likelihood(seen.affinity.unsqueeze(1) + nodes[place])  # (M, points)
+        posterior = weights.log() + 0.5 * (points.square() - nodes.square() / variance)
+        posterior.index_add_(0, place, each)
+        chance = posterior.softmax(1)
+        if float((chance * nodes.square()).sum(1).mean()) > variance:
+            low = math.log(variance)
+        else:
+            high = math.log(variance)
+    others = (posterior[place] - each).softmax(1).mul_(nodes[place]).sum(1)
+    bias = seen.affinity.new_zeros(n_items + 1).index_copy_(0, ids, (chance * nodes).sum(1))
+    return Biases(bias, variance, others)
 
 
 def item_vectors(seen: Impressions, bias: Tensor, bias_variance: float) -> tuple[Tensor, Tensor]:
     """Return biases (N + 1,) and vectors (N + 1, d), both changed for items with `_MANY` impressions or more."""
     width = seen.direction.shape[1]
+    slate_size = len(seen.item) // len(seen.direction)
     weights = torch.cat([bias.unsqueeze(1), bias.new_zeros(len(bias), width)], dim=1)  # (N + 1, 1 + d)
     variance = _FIRST_VARIANCE / float(seen.direction.square().sum(1).mean())
-    for _ in range(_VECTOR_ROUNDS):
+    for _ in range(_ROUNDS):
         prior = torch.full((1 + width,), 1.0 / variance, device=bias.device)
         prior[0] = 1.0 / bias_variance
         total, count = 0.0, 0
         for item, rows in _groups(seen.item):
             group = seen.item[rows]
             place = torch.searchsorted(item, group)
-            design = torch.cat([bias.new_ones(len(group), 1), seen.direction[seen.slate[rows]]], dim=1)
+            design = torch.cat([bias.new_ones(len(group), 1), seen.direction[rows // slate_size]], dim=1)
             slope, information = seen.slopes(seen.affinity[rows] + (design * weights[group]).sum(1), rows)
             old = weights[item]
             gradient = torch.zeros_like(old).index_add_(0, place, slope.unsqueeze(1) * design) - prior * old
@@ -154,7 +212,8 @@ def item_vectors(seen: Impressions, bias: Tensor, bias_variance: float) -> tuple
 
 def _groups(item: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield items with many impressions, about `_AT_ONCE` impressions at a time, and the numbers of these."""
-    ids, counts = item.unique_consecutive(return_counts=True)
+    ordered, order = item.sort(stable=True)
+    ids, counts = ordered.unique_consecutive(return_counts=True)
     many = counts >= _MANY
     first, ids, counts = (counts.cumsum(0) - counts)[many], ids[many], counts[many]
     part = counts.cumsum(0) // _AT_ONCE
@@ -162,4 +221,4 @@ def _groups(item: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         chosen = part == number
         sizes = counts[chosen]
         start = (first[chosen] - (sizes.cumsum(0) - sizes)).repeat_interleave(sizes)
-        yield ids[chosen], start + torch.arange(len(start), device=item.device)
+        yield ids[chosen], order[start + torch.arange(len(start), device=item.device)]

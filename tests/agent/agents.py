@@ -13,13 +13,22 @@ from torch import Tensor, nn
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.buffers import SlateSamples
+from hsrl_agent.hsrl_network import Plan
 from hsrl_agent.methods import METHODS
-from hsrl_agent.networks import Plan
 from hsrl_gym.bundle.folder import Bundle
 
 ENV = "HSRL-ML1M-v0"  # reward mean_with_cost
 SMALL: dict[str, Any] = {"width": 16, "n_layers": 1, "n_heads": 2, "critic_hidden": (16,)}
-WITH_TARGET = ("ddpg", "td3", "pgra", "hac", "hac-pretrained", "hsrl-items", "hsrl")  # methods with replay
+WITH_TARGET = (
+    "ddpg",
+    "td3",
+    "pgra",
+    "hac",
+    "hac-pretrained",
+    "hsrl-items",
+    "hsrl-two-tower",
+    "hsrl",
+)  # methods with replay
 
 
 def make_hsrl(

@@ -95,3 +95,44 @@ def test_an_item_that_is_not_live_has_no_likelihood_and_no_gradient_of_nan() -> 
 def test_unknown_likelihood() -> None:
     with pytest.raises(HsrlError, match=r"unknown likelihood 'independant'; did you mean independent\?"):
         SlateDistribution(ODDS, "independant")
+
+
+@pytest.mark.parametrize("likelihood", ["plackett_luce", "independent", "unnormalised"])
+def test_candidates_in_any_order_say_what_the_catalog_says(likelihood: str) -> None:
+    """Likelihoods, entropy and gradients of a permuted list with padding; what is no candidate has no likelihood."""
+    torch.manual_seed(0)
+    scores = torch.randn(3, 5)
+    scores[:, 4] = -torch.inf  # item 5 is not live
+    scores.requires_grad_()
+    items = torch.stack([torch.randperm(5) for _ in range(3)]) + 1
+    padded = torch.nn.functional.pad(items, (0, 2))  # 0 is padding
+    listed = torch.nn.functional.pad(scores.gather(1, items - 1), (0, 2), value=-torch.inf)
+    whole, some = SlateDistribution(scores, likelihood), SlateDistribution(listed, likelihood, padded)
+    slates = torch.tensor([[1, 2, 4], [4, 3, 2], [2, 1, 3]])
+    parts = [one.log_prob_of_items(slates) for one in (whole, some)]
+    torch.testing.assert_close(*parts)
+    torch.testing.assert_close(whole.scores_at(slates), some.scores_at(slates))
+    torch.testing.assert_close(whole.entropy(), some.entropy())
+    gradients = [torch.autograd.grad((part * torch.arange(3)).sum(), scores, retain_graph=True)[0] for part in parts]
+    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(whole.mode(3), some.mode(3))
+    without = SlateDistribution(listed[:, :1], likelihood, padded[:, :1])
+    assert without.log_prob_of_items((items[:, :1] % 5) + 1).isneginf().all()
+
+
+def test_candidates_are_drawn_by_their_odds() -> None:
+    n_draws, generator = 20_000, torch.Generator().manual_seed(0)
+    listed = SlateDistribution(ODDS.log().expand(n_draws, 3), items=torch.tensor([[7, 9, 2]]).expand(n_draws, 3))
+    slates = listed.sample(2, generator)
+    assert set(slates.unique().tolist()) == {7, 9, 2}
+    assert (slates[:, 0] != slates[:, 1]).all()
+    shares = [(slates[:, 0] == item).float().mean().item() for item in (7, 9, 2)]
+    assert shares == pytest.approx((ODDS[0] / ODDS.sum()).tolist(), abs=0.02)
+
+
+def test_a_slate_needs_as_many_candidates_as_slots() -> None:
+    scores, items = torch.tensor([[0.0, -torch.inf, 1.0]]), torch.tensor([[3, 0, 4]])
+    assert SlateDistribution(scores, items=items).mode(2).tolist() == [[4, 3]]
+    for slate_size in (3, 4):
+        with pytest.raises(HsrlError, match=f"got fewer than {slate_size} live candidates for a user"):
+            SlateDistribution(scores, items=items).sample(slate_size)

@@ -33,6 +33,7 @@ LEARNING: dict[str, tuple[int, dict[str, Any]]] = {
     "hac-pretrained": (120, SHORT_START),
     "ppo": (250, {}),
     "hsrl-items": (120, SHORT_START),
+    "hsrl-two-tower": (120, SHORT_START),
     "hsrl": (120, SHORT_START),
     "hsrl-scratch": (300, {"entropy_weight": 0.1}),
 }
@@ -99,7 +100,11 @@ def test_same_seed_same_agent(name: str, toy_world: Bundle) -> None:
 @pytest.mark.parametrize("name", DISTINCT)
 def test_learning_moves_the_weights_and_nothing_else(name: str, toy_world: Bundle) -> None:
     """Codes, centroids, features and masks stay; without a learning rate the weights do, too."""
-    log = {"critic_warmup_steps": 0} if name in ("a2c-pretrained", "hac-pretrained", "hsrl-items", "hsrl") else {}
+    log = (
+        {"critic_warmup_steps": 0}
+        if name in ("a2c-pretrained", "hac-pretrained", "hsrl-items", "hsrl-two-tower", "hsrl")
+        else {}
+    )
     for settings in ({}, {"learning_rate": 0.0}):
         model = learnt(name, toy_world, **settings, **log)
         fixed = {key: buffer.clone() for key, buffer in model.policy.named_buffers()}

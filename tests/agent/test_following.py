@@ -13,8 +13,8 @@ from stable_baselines3 import A2C, PPO
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.hsrl_policy import HSRLPolicy
+from hsrl_agent.item_policy import ItemPolicy
 from hsrl_agent.methods import METHODS
-from hsrl_agent.policies import ItemPolicy
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError

@@ -109,3 +109,16 @@ def test_there_is_no_warmup_without_pretraining(toy_world: Bundle) -> None:
 def test_default_buffer_holds_thirty_vector_steps(toy_world: Bundle) -> None:
     model = make_hsrl(toy_world, num_envs=8)
     assert model.replay_buffer.buffer_size == 30
+
+
+def test_items_that_were_taken_off_sale_say_nothing(toy_world: Bundle) -> None:
+    """Their likelihood is 0: the losses are finite, and their clicks have no gradient."""
+    model = make_hsrl(toy_world, num_envs=4, critic_warmup_steps=0)
+    model.policy.catalog.change(retire=[1])
+    batch = two_transitions(slates=torch.tensor([[1, 4], [2, 3]]), credits=torch.zeros(2, 2))
+    losses = model.losses(batch)
+    assert all(term.isfinite() for term in losses)
+    gradient = torch.autograd.grad(
+        losses.behavioral_cloning, list(model.policy.network.parameters()), allow_unused=True
+    )
+    assert all(part is None or not part.any() for part in gradient)

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsrl_agent.encoder import SASRec
-from hsrl_agent.networks import HierarchicalPolicyNetwork, HSRLNetwork, ItemNetwork, MultiLevelCritic
+from hsrl_agent.hsrl_network import HSRLNetwork
+from hsrl_agent.networks import HierarchicalPolicyNetwork, ItemNetwork, MultiLevelCritic
 
 
 def small_network(
