@@ -25,7 +25,7 @@ from hsrl_gym.users.click_model import UserResponseModel
 _ROWS_AT_ONCE = 2048  # slates
 _AT_ONCE = 40_000  # impressions; each takes (d + 1)^2 numbers
 _MANY = 10  # impressions from which on an item gets a vector of its own, not only a bias
-_VARIANCES = (1e-3, 9.0)  # of biases: the least and the largest
+_VARIANCES = (1e-3, 20.0)  # of biases: the least and the largest
 _BISECTIONS, _NEWTON_STEPS = 10, 3
 _ROUNDS = 6  # of EM, for vectors
 _N_POINTS = 9  # of the quadrature
