@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hsrl_agent import HSRL, HSRLPolicy
 from hsrl_agent.candidates import BREADTH, SidIndex, with_shown
+from hsrl_agent.encoder import SHARED_ROWS
 from hsrl_agent.pretraining import cloning_loss
 from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
@@ -199,7 +200,7 @@ def agent_of(n_items: int, **network: Any) -> HSRL:
 
 
 def test_no_tensor_of_users_times_items() -> None:
-    """In deciding, updating and pretraining, nothing is larger than the free vectors: 160 users, 20,000 items."""
+    """In deciding, updating and pretraining, what is largest has a number for each user and shared free vector."""
     n_users, n_items = 160, 20_000
     agent = agent_of(n_items, n_candidates=16)
     some, seen = batch(n_users, n_items), observations(n_users, n_items)
@@ -208,7 +209,7 @@ def test_no_tensor_of_users_times_items() -> None:
         agent.policy.predict(seen)
         agent.objective(some).backward()
         cloning_loss(agent.policy, log).backward()
-    assert largest.size <= 8 * 16_385 < n_users * n_items / 10
+    assert largest.size <= n_users * (SHARED_ROWS + 1) < n_users * n_items / 4
     with Largest() as plain:
         agent.policy.n_candidates = None
         agent.policy.predict(seen)

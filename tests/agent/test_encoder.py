@@ -10,7 +10,7 @@ from plain import plain_encoder, small_encoder
 from torch import Tensor
 from torch.nn import functional
 
-from hsrl_agent.encoder import OWN_ROWS, SASRec
+from hsrl_agent.encoder import OWN_ROWS, SHARED_ROWS, SASRec
 
 
 def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
@@ -77,7 +77,8 @@ def test_another_device_than_the_cpu_gets_one_group(monkeypatch: pytest.MonkeyPa
 
 def test_a_large_catalog_shares_free_vectors_and_looks_up_only_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of 8 rows for 30 items; states and gradients are those of the table of all items."""
-    monkeypatch.setattr("hsrl_agent.encoder.OWN_ROWS", 8)
+    monkeypatch.setattr("hsrl_agent.encoder.OWN_ROWS", 20)
+    monkeypatch.setattr("hsrl_agent.encoder.SHARED_ROWS", 8)
     net = small_encoder(30)
     rows = net.row_of(torch.arange(31))
     assert net.item_free is not None
@@ -106,8 +107,9 @@ def test_every_item_has_a_row_of_its_own_below_that() -> None:
     net = SASRec(torch.zeros(OWN_ROWS + 1, 1), n_profile=1, history_length=2, width=2, n_layers=1, n_heads=1)
     assert not net.shares_rows
     assert torch.equal(net.row_of(torch.arange(OWN_ROWS + 1)), torch.arange(OWN_ROWS + 1))
-    larger = SASRec(torch.zeros(10 * OWN_ROWS, 1), n_profile=1, history_length=2, width=2, n_layers=1, n_heads=1)
-    counts = larger.row_of(torch.arange(1, 10 * OWN_ROWS)).bincount(minlength=OWN_ROWS + 1)
+    larger = SASRec(torch.zeros(OWN_ROWS + 2, 1), n_profile=1, history_length=2, width=2, n_layers=1, n_heads=1)
+    assert larger.shares_rows
+    counts = larger.row_of(torch.arange(1, 10 * SHARED_ROWS)).bincount(minlength=SHARED_ROWS + 1)
     assert counts[0] == 0
     assert counts[1:].min() >= 8
     assert counts.max() <= 12  # about ten each

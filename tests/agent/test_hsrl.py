@@ -118,5 +118,7 @@ def test_items_that_were_taken_off_sale_say_nothing(toy_world: Bundle) -> None:
     batch = two_transitions(slates=torch.tensor([[1, 4], [2, 3]]), credits=torch.zeros(2, 2))
     losses = model.losses(batch)
     assert all(term.isfinite() for term in losses)
-    gradient = torch.autograd.grad(losses.behavioral_cloning, list(model.policy.network.parameters()), allow_unused=True)
+    gradient = torch.autograd.grad(
+        losses.behavioral_cloning, list(model.policy.network.parameters()), allow_unused=True
+    )
     assert all(part is None or not part.any() for part in gradient)
