@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from hsrl_agent.buffers import SlateReplayBuffer, SlateSamples
+from hsrl_agent.following import FollowsCatalog
 from hsrl_agent.policies import SlatePolicy
 from hsrl_agent.vec_env import as_sb3
 from hsrl_gym.errors import HsrlError
@@ -29,7 +30,7 @@ LOG_EVERY = 20  # updates
 SelfSlateActorCritic = TypeVar("SelfSlateActorCritic", bound="SlateActorCritic")
 
 
-class SlateActorCritic(OffPolicyAlgorithm):
+class SlateActorCritic(FollowsCatalog, OffPolicyAlgorithm):
     """An SB3 off-policy algorithm for slates; a subclass defines the loss (`objective`).
 
     Args:

@@ -17,7 +17,8 @@ from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
-INFO = ("slate", "clicks", "patience", "patience_before", "day", "arrived", "retired")
+# What SB3 gets of the infos; the last three are of HSRL-Ads-v0.
+INFO = ("slate", "clicks", "patience", "patience_before", "day", "arrived", "retired", "conversions", "cost", "spent")
 
 
 class SlateVecEnv(VecEnv):

@@ -1,7 +1,7 @@
 """Slate recommendation environments on users learned from logs.
 
-`import hsrl_gym` registers `HSRL-RL4RS-v0`, `HSRL-ML1M-v0`, `HSRL-ML100K-v0`, `HSRL-World-v0` and
-`HSRL-Bundle-v0` with Gymnasium.
+`import hsrl_gym` registers `HSRL-RL4RS-v0`, `HSRL-ML1M-v0`, `HSRL-ML100K-v0`, `HSRL-World-v0`,
+`HSRL-Bundle-v0` and `HSRL-Ads-v0` with Gymnasium.
 """
 
 from gymnasium.envs.registration import register
@@ -30,3 +30,10 @@ for _id, _kwargs in _DEFAULTS.items():
         vector_entry_point="hsrl_gym.envs.vector_env:SlateVectorEnv",
         kwargs=_kwargs,
     )
+
+# One ad a request, out of recalled candidates, in a market that turns over daily.
+register(
+    id="HSRL-Ads-v0",
+    entry_point="hsrl_gym.envs.ads.env:AdsEnv",
+    vector_entry_point="hsrl_gym.envs.ads.env:AdsVectorEnv",
+)

@@ -6,12 +6,13 @@ from typing import Any
 
 from stable_baselines3 import A2C
 
+from hsrl_agent.following import FollowsCatalog
 from hsrl_agent.item_policy import ItemPolicy
 from hsrl_agent.method import Look, Method
 from hsrl_agent.pretraining import PretrainedFromLog
 
 
-class PretrainedA2C(PretrainedFromLog, A2C):
+class PretrainedA2C(PretrainedFromLog, FollowsCatalog, A2C):
     """A2C that is pretrained on the log as HSRL is, with the same critic warm-up.
 
     Differences from HSRL: action space, credit, sample reuse, privileged critic.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsrl_agent.evaluation import options
+from hsrl_agent.evaluation import churn_plan, options
 from hsrl_agent.evaluation.plugins import is_plugin, record_of, resolve, sorted_methods
 from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.settings import (
@@ -69,12 +69,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--table", choices=("2", "3"), help="2: all methods (the default); 3: HSRL with one part taken away at a time"
+        "--table",
+        choices=("2", "3", "churn"),
+        help="2: all methods (the default); 3: HSRL with one part taken away at a time; churn: a catalog whose items "
+        "are replaced",
     )
     what.add_argument(
         "--figure",
-        choices=("5", "6"),
-        help="5: HSRL with other settings and codebooks; 6: weights of its critic while it learns",
+        choices=("5", "6", "churn"),
+        help="5: HSRL with other settings and codebooks; 6: weights of its critic while it learns; churn: part of the "
+        "catalog is replaced every day",
     )
     add("--preset", default="quick", metavar="NAME", help=f"numbers that no option names: {', '.join(preset_names())}")
     add("--envs", type=options.names, metavar="ID,..", help="environments (those of the preset)")
@@ -116,6 +120,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"settings of the methods: a tuned file by name or path, or {NO_SETTINGS} for the code's defaults "
         "(those tuned on the bundle, if any)",
     )
+    add("--onboarding", choices=tuple(churn_plan.ONBOARDING), help="of new items, with churn (both)")
+    add(
+        "--warmup",
+        type=options.whole_number,
+        metavar="N",
+        help=f"user-steps to learn from before day 0 of --figure churn ({churn_plan.STEPS})",
+    )
+    add("--days", type=options.whole_number, metavar="N", help=f"of --figure churn ({churn_plan.DAYS})")
     add("--jobs", type=options.whole_number, metavar="N", help="processes (as many as there are cores)")
     add("--device", default="cpu", type=options.device, help="cpu, cuda or cuda:N (cpu)")
     add("--out", type=options.folder, metavar="DIR", help=f"folder of the results ({RESULTS}/table2, ..)")
@@ -127,28 +139,35 @@ def make_plan(given: argparse.Namespace) -> Plan:
     Raises:
         HsrlError: for anything that cannot be run as it stands.
     """
-    what = f"figure{given.figure}" if given.figure else f"table{given.table or 2}"
+    what = churn_plan.kind_of_call(given)
     preset = read_preset(given.preset)
     out = given.out or RESULTS / what
     default_env, variants = _study(what, given)
     tasks = make_tasks(given.envs, given.bundle, given.reward, (default_env,) if default_env else preset.envs)
     methods, left_out = _methods(given, what, preset)
     notes = [*_synthetic_notes(tasks), *left_out]
+    churns = what in churn_plan.KINDS
     numbers = {
-        "steps": given.steps or preset.steps,
+        "steps": given.warmup or given.steps or (churn_plan.STEPS if churns else preset.steps),
         "n_envs": given.n_envs or preset.n_envs,
-        "n_eval_episodes": given.episodes or preset.episodes,
-        "n_checkpoints": given.checkpoints or preset.checkpoints,
+        "n_eval_episodes": given.episodes or (churn_plan.EPISODES if churns else preset.episodes),
+        "n_checkpoints": 1 if churns else given.checkpoints or preset.checkpoints,
         "device": given.device,
     }
-    specs: list[RunSpec] = []
-    for task in tasks:
-        settings = choose_settings(given.settings, bundle_digest(task.folder))
-        notes.append(f"{task.name}: settings: {settings.origin}.")
-        for method in methods:
-            for variant in variants:
-                first = _spec(task, method, variant, settings, numbers, out)
-                specs += [replace(first, seed=seed) for seed in given.seeds or preset.seeds]
+    settings = {task.name: choose_settings(given.settings, bundle_digest(task.folder)) for task in tasks}
+    notes += [f"{name}: settings: {chosen.origin}." for name, chosen in settings.items()]
+    seeds = given.seeds or preset.seeds
+    if churns:
+        onboarding, n_days = given.onboarding or "both", given.days or churn_plan.DAYS
+        specs = churn_plan.churn_specs(what, tasks, methods, settings, seeds, numbers, onboarding, n_days)
+    else:
+        firsts = (
+            _spec(task, method, variant, settings[task.name], numbers, out)
+            for task in tasks
+            for method in methods
+            for variant in variants
+        )
+        specs = [replace(first, seed=seed) for first in firsts for seed in seeds]
     return Plan(tuple(specs), what, out, min(given.jobs or n_cores(), len(specs)), tuple(notes))
 
 
@@ -234,6 +253,8 @@ def _by_env(option: str, pairs: Sequence[options.Pair], envs: Sequence[str]) -> 
 
 def _methods(given: argparse.Namespace, what: str, preset: Preset) -> tuple[list[str], list[str]]:
     """Return the methods, and a note on those that the preset leaves out."""
+    if what in churn_plan.KINDS:
+        return checked_methods([*(given.methods or churn_plan.default_methods()), *given.agent]), []
     if what != "table2":
         if given.methods or given.agent:
             raise HsrlError(f"got --methods or --agent for {what}, which is about HSRL alone; leave them out.")
@@ -270,4 +291,4 @@ def cost(spec: RunSpec) -> float:
     if not method.learns_online:
         return method.cost
     items = read_manifest(bundle_folder(spec.env, spec.bundle))["simulator"].get("n_items", 0)
-    return spec.steps * method.cost * (1.0 + items / _MANY_ITEMS)
+    return churn_plan.n_user_steps(spec) * method.cost * (1.0 + items / _MANY_ITEMS)

@@ -108,6 +108,7 @@ class Learned:
 
     Attributes:
         agent, method: the agent and its record.
+        envs: that it learned in.
         n_steps: user-steps that it learned from.
         curve: learning curve without its last point.
         seconds, seconds_scoring: of learning; of scoring on the way.
@@ -116,6 +117,7 @@ class Learned:
 
     agent: Agent
     method: Method
+    envs: LearningCurve
     n_steps: int
     curve: tuple[CurvePoint, ...]
     seconds: float
@@ -129,6 +131,7 @@ def learn(
     progress: Progress = no_progress,
     bundle: Bundle | None = None,
     with_curve: bool = True,
+    **further: Any,
 ) -> Learned:
     """Make the agent of a spec and let it learn.
 
@@ -138,6 +141,7 @@ def learn(
         progress: called with the user-steps so far.
         bundle: to learn in, instead of that of the spec.
         with_curve: whether the agent is scored on the way.
+        further: arguments of the environments that it learns in, for instance `catalog`.
     """
     score = None
     if with_curve and method.learns_online:
@@ -147,7 +151,7 @@ def learn(
         def score(agent: Agent) -> Scores:
             return evaluate(agent, players, n_episodes, spec.eval_seed)
 
-    envs = make_train_envs(spec, method.action_mode, bundle=bundle)
+    envs = make_train_envs(spec, method.action_mode, bundle=bundle, **further)
     curve = LearningCurve(envs, spec.steps, spec.n_checkpoints, score, progress)
     agent = method.make(curve, spec.train_seed, spec.device, spec.settings)
     progress(0)
@@ -156,18 +160,25 @@ def learn(
     seconds = time.perf_counter() - curve.started - curve.seconds_scoring
     progress(spec.steps)
     n_steps = curve.n_steps or spec.steps
-    return Learned(agent, method, n_steps, tuple(curve.points), seconds, curve.seconds_scoring, curve.metrics())
+    return Learned(agent, method, curve, n_steps, tuple(curve.points), seconds, curve.seconds_scoring, curve.metrics())
 
 
-def make_train_envs(spec: RunSpec, action_mode: str, simulator: str = "train", bundle: Bundle | None = None) -> VecEnv:
-    """Return the users that a run learns from, seeded, as an SB3 VecEnv."""
-    envs = make_vec_env(spec.env, spec.n_envs, **_env_arguments(spec, action_mode, simulator, bundle))
+def make_train_envs(
+    spec: RunSpec, action_mode: str, simulator: str = "train", bundle: Bundle | None = None, **further: Any
+) -> VecEnv:
+    """Return the users that a run learns from, seeded, as an SB3 VecEnv; arguments as those of `make_eval_envs`."""
+    envs = make_vec_env(spec.env, spec.n_envs, **_env_arguments(spec, action_mode, simulator, bundle), **further)
     envs.seed(spec.train_seed)  # SB3's algorithms do this themselves, with the same seed
     return envs
 
 
 def make_eval_envs(
-    spec: RunSpec, action_mode: str, n_users: int | None = None, simulator: str = "eval", bundle: Bundle | None = None
+    spec: RunSpec,
+    action_mode: str,
+    n_users: int | None = None,
+    simulator: str = "eval",
+    bundle: Bundle | None = None,
+    **further: Any,
 ) -> SlateVectorEnv:
     """Return the users that score a run.
 
@@ -177,8 +188,9 @@ def make_eval_envs(
         n_users: how many; `spec.n_eval_episodes` by default.
         simulator: who plays them: the "eval" or "train" model on held-out users or those of the log, or "true".
         bundle: instead of that of the spec.
+        further: arguments of the environment, for instance `catalog`.
     """
-    arguments = _env_arguments(spec, action_mode, simulator, bundle)
+    arguments = {**_env_arguments(spec, action_mode, simulator, bundle), **further}
     n_users = n_users or spec.n_eval_episodes
     return slate_vector_env(
         gymnasium.make_vec(spec.env, num_envs=n_users, vectorization_mode="vector_entry_point", **arguments)

@@ -27,6 +27,7 @@ class Scores:
     Attributes:
         reward, depth, clicks, shown: (n,) float64; total reward, steps, clicks and items shown of each session.
         reward_at: (T,) float64; reward of step t summed over all sessions, up to the last step of the longest.
+        watched_shown, watched_clicks: slots that held watched items in all sessions, and how many of them were clicked.
     """
 
     reward: NDArray[np.float64]
@@ -34,6 +35,8 @@ class Scores:
     clicks: NDArray[np.float64]
     shown: NDArray[np.float64]
     reward_at: NDArray[np.float64]
+    watched_shown: int = 0
+    watched_clicks: int = 0
 
     def summary(self) -> Score:
         """Return means over the sessions with their standard errors, and clicks per item shown."""
@@ -58,11 +61,18 @@ class Scores:
         }
 
 
-def evaluate(agent: Agent, envs: SlateVectorEnv, n_episodes: int, seed: int) -> Scores:
+def evaluate(
+    agent: Agent, envs: SlateVectorEnv, n_episodes: int, seed: int, watched: NDArray[np.bool_] | None = None
+) -> Scores:
     """Play one session for each of `n_episodes` users at once, with the greedy policy.
 
     The environment replaces a user who has left; what the new one does is not counted. The greedy oracle is bound to
     the users who play here.
+
+    Args:
+        agent, envs, n_episodes: who plays, with whom, how often.
+        seed: of the first user.
+        watched: which items are counted in slates and among clicks, (N + 1,).
 
     Raises:
         HsrlError: if `envs` has another number of users.
@@ -74,6 +84,7 @@ def evaluate(agent: Agent, envs: SlateVectorEnv, n_episodes: int, seed: int) -> 
     observation, _ = envs.reset(seed=seed)
     reward, depth, clicks, shown = (np.zeros(n_episodes) for _ in range(4))
     reward_at: list[float] = []
+    counts = np.zeros(2, dtype=np.int64)
     playing = np.ones(n_episodes, dtype=bool)
     while playing.any():
         answer = agent.predict(observation, deterministic=True)
@@ -85,8 +96,15 @@ def evaluate(agent: Agent, envs: SlateVectorEnv, n_episodes: int, seed: int) -> 
         depth += playing
         clicks += np.where(playing, info["clicks"].sum(1), 0)
         shown += playing * info["clicks"].shape[1]
+        if watched is not None:
+            counts += _count(watched[info["slate"][playing]], info["clicks"][playing])
         playing &= ~(terminated | truncated)
-    return Scores(reward, depth, clicks, shown, np.array(reward_at))
+    return Scores(reward, depth, clicks, shown, np.array(reward_at), *counts.tolist())
+
+
+def _count(watched: NDArray[np.bool_], clicks: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return how many slots (B, K) hold watched items, and how many of these were clicked."""
+    return int(watched.sum()), int((clicks * watched).sum())
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.codebook import Codebook
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
 from hsrl_gym.users.ensemble import LearnedUser, as_one, ensemble_size_of
+from hsrl_gym.users.large import is_large
 from hsrl_gym.users.profile import ProfileEncoder
 
 __all__ = [
@@ -179,9 +180,7 @@ def _from_schema_2(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_codebook(folder: Path, manifest: Mapping[str, Any]) -> Codebook:
-    from safetensors.numpy import load_file
-
-    arrays = load_file(folder / CODEBOOK_FILE)
+    arrays = {name: table.numpy() for name, table in _tensors(folder / CODEBOOK_FILE, manifest).items()}
     centroids = tuple(arrays.pop(f"centroids_{level}") for level in range(manifest["codebook"]["n_levels"]))
     return Codebook(centroids, **arrays, n_moved=manifest["codebook"]["n_moved"])
 
@@ -189,15 +188,22 @@ def _read_codebook(folder: Path, manifest: Mapping[str, Any]) -> Codebook:
 def _read_simulator(
     folder: Path, name: str, manifest: Mapping[str, Any], features: torch.Tensor, device: str | torch.device
 ) -> LearnedUser:
-    from safetensors.torch import load_file
-
     settings = dict(manifest["simulator"])
     ensemble_size = settings.pop("ensemble_size")
-    with torch.random.fork_rng(devices=[]):  # the throwaway first weights must not move the caller's generator
+    with torch.device("meta"):  # no first weights are drawn, only to be thrown away
         model = as_one([UserResponseModel(SimulatorConfig(**settings), features) for _ in range(ensemble_size)])
     known = {key: features for key in model.state_dict() if key.endswith(FEATURES)}
-    model.load_state_dict({**load_file(folder / f"simulator_{name}.safetensors"), **known})
+    weights = _tensors(folder / f"simulator_{name}.safetensors", manifest)
+    model.load_state_dict({**weights, **known}, assign=True)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _tensors(path: Path, manifest: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file; those of a large catalog stay in it, mapped into memory."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    return tensors if is_large(manifest["simulator"]["n_items"]) else {key: t.clone() for key, t in tensors.items()}
 
 
 def _read_users(folder: Path, name: str) -> LoggedSlates:
@@ -214,4 +220,8 @@ def _read_users(folder: Path, name: str) -> LoggedSlates:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -100,11 +100,6 @@ class _Discrete(ActionMode):
         self._first_item = torch.as_tensor(self._trie.first_item, device=self.device)
         self._first_leaf = self._trie.first_leaf
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take new views of the trie's arrays: unpickled ones are copies."""
-        self.__dict__.update(state)
-        self.refresh()
-
     def decode(self, actions: Tensor) -> Tensor:
         """Return slates (B, K) of actions (B, n), by the trie as it is now."""
         if self._seen != self.catalog.version:

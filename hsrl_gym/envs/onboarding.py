@@ -111,7 +111,7 @@ class Onboarder:
         """Return slates (B, K) in which new items have some of the last slots, and a mask (B, K) of these slots.
 
         The number of explored slots of a slate is `explore` K on average. Each goes to the item with the largest
-        probability of a click, drawn from its posterior.
+        click probability, drawn from its posterior.
         """
         share = torch.rand(len(slate), generator=self._generator, device=self.device)
         n_explored = (self.settings.explore * slate.shape[1] + share).long()  # (B,), floor or ceiling of the mean
@@ -122,7 +122,7 @@ class Onboarder:
             return slate, torch.zeros_like(explored)
         users = n_explored.nonzero().squeeze(1)
         w, _ = self.clicks.equation(profile[users], history[users], self._vectors)
-        draws = self.beliefs.draw_clicks(candidates, w, self._generator)
+        draws = self.beliefs.draw_logits(candidates, w, self._generator)
         shown = (slate[users].unsqueeze(2) == candidates).any(1)  # a slate repeats no item
         chosen = candidates[draws.masked_fill(shown, -torch.inf).topk(n_slots, dim=1).indices]
         slate = slate.clone()
@@ -142,7 +142,7 @@ class Onboarder:
         if len(users):
             w, offset = self.clicks.equation(profile, history, self._vectors)
             items = slate[users, slots]
-            self.beliefs.observe(items, w[users], clicks[users, slots] - offset[users], self.clicks.noise)
+            self.beliefs.observe(items, w[users], offset[users], clicks[users, slots])
             self.impressions.index_add_(0, items, torch.ones_like(items))
             self._moved[items] = True
         self._steps += 1

@@ -44,11 +44,16 @@ def guess_error(codebook: Codebook) -> tuple[NDArray[np.float64], float]:
 
 
 class ItemBeliefs:
-    """Posterior of the vectors of items: conjugate Gaussians with known noise, updated in closed form.
+    """Posterior of the vectors of items: Gaussians, updated in closed form by each impression.
 
-    The prior of item i is N(guess_i, Sigma). An observation (w, y, v) says y = w' x_i + noise of variance v. With the
-    precision A_i = Sigma^-1 + sum w w' / v and b_i = Sigma^-1 guess_i + sum w y / v, the posterior is
-    N(A_i^-1 b_i, A_i^-1). Items without an observation share Sigma, so that memory grows with the items observed.
+    The prior of item i is N(guess_i, Sigma). An impression (w, b, y) says that the click y had the logit w' x_i + b.
+    Around the present mean m, with p = sigmoid(w' m + b) and h = p (1 - p), its likelihood is that of a Gaussian
+    observation (one Newton step; Laplace's approximation). The conjugate update is
+
+        A_i += h w w',  t_i += w (h w' m + y - p),  beginning with A_i = Sigma^-1, t_i = Sigma^-1 guess_i,
+
+    and the posterior is N(A_i^-1 t_i, A_i^-1). Items without an impression share Sigma, so that memory grows with the
+    items shown.
     """
 
     def __init__(self, guesses: Tensor, covariance: NDArray[np.float64], device: torch.device | str = "cpu") -> None:
@@ -60,14 +65,19 @@ class ItemBeliefs:
         self.precision = torch.linalg.inv(self.covariance)
         self._row = torch.full((len(guesses),), -1, device=device)  # of the tables below; -1 without an observation
         self._precisions = self.precision.new_empty(0, *prior.shape)  # A_i
-        self._targets = self.precision.new_empty(0, len(prior))  # b_i
+        self._targets = self.precision.new_empty(0, len(prior))  # t_i
 
-    def observe(self, items: Tensor, equations: Tensor, clicks: Tensor, noise: float) -> None:
-        """Take M observations of items (M,), in which an item may stand often: w (M, D), y (M,), v."""
+    def observe(self, items: Tensor, equations: Tensor, offsets: Tensor, clicks: Tensor) -> None:
+        """Take M impressions of items (M,), in which an item may stand often: w (M, D), b (M,), y (M,)."""
         self._make_rows(items)
         rows, w = self._row[items], equations.double()
-        self._precisions.index_add_(0, rows, w.unsqueeze(2) * w.unsqueeze(1) / noise)
-        self._targets.index_add_(0, rows, w * clicks.double().unsqueeze(1) / noise)
+        shown, place = rows.unique(return_inverse=True)
+        means = torch.linalg.solve(self._precisions[shown], self._targets[shown])[place]
+        expected = (w * means).sum(1)  # w' m
+        chance = (expected + offsets.double()).sigmoid()
+        curvature = chance * (1.0 - chance)
+        self._precisions.index_add_(0, rows, curvature[:, None, None] * w.unsqueeze(2) * w.unsqueeze(1))
+        self._targets.index_add_(0, rows, w * (curvature * expected + clicks.double() - chance).unsqueeze(1))
 
     def _make_rows(self, items: Tensor) -> None:
         new = items[self._row[items] < 0].unique()
@@ -98,8 +108,8 @@ class ItemBeliefs:
         size = (towards @ direction.double()).clamp(min=1e-12).sqrt()
         return (mean - caution * towards / size.unsqueeze(1)).float()
 
-    def draw_clicks(self, items: Tensor, equations: Tensor, generator: torch.Generator) -> Tensor:
-        """Return w' x for items (C,) in E states with w (E, D), each x drawn from its posterior (Thompson): (E, C)."""
+    def draw_logits(self, items: Tensor, equations: Tensor, generator: torch.Generator) -> Tensor:
+        """Return w' x, (E, C), for items (C,) in E states with w (E, D), each x drawn from its posterior (Thompson)."""
         mean, covariance = self.posterior(items)
         w = equations.double()
         spread = torch.einsum("ei,cij,ej->ec", w, covariance, w).clamp(min=0.0).sqrt()

@@ -1,4 +1,4 @@
-"""A linear click model over item vectors, fitted to a log in closed form: what one impression says of an item's vector.
+"""A bilinear click model over item vectors, fitted to a log: what one impression says of an item's vector.
 
 Letters: R logged slates, K slate size, S width of a state, D width of an item vector.
 """
@@ -12,26 +12,25 @@ from torch import Tensor
 
 from hsrl_gym.data.log import LoggedSlates
 
-_ROWS_AT_ONCE = 2000
-_PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-_HELD_OUT = 0.2  # latest share of the rows, which chooses the penalty and measures the noise
+_MOST_ROWS = 6000  # logged slates that are used, spread evenly; more hardly change the fit
+_ROWS_AT_ONCE = 1000
+_PENALTY = 10.0  # of the squared weights; within 0.001 of the best held-out log-loss on four logs
+_NEWTON_STEPS = 6
 
 
 @dataclass(frozen=True)
 class ClickRegression:
-    """P(click) = phi(s)' W [1, x]: linear in the item's vector x for a given state s (a linear probability model).
+    """logit P(click) = phi(s)' W [1, x]: linear in the item's vector x for a given state s (a logistic regression).
 
     The state phi(s) is 1, the profile, the mean vector of the clicked items times n / (n + 10), and n / (n + 10), for n
-    clicked items. For an item with unknown x an impression in state s is then one linear equation: the click is
-    w(s)' x + b(s) + noise, with (b, w) = W' phi(s).
+    clicked items. For an item with unknown x, an impression in state s is then one equation for x: the logit of its
+    click is w(s)' x + b(s), with (b, w) = W' phi(s).
 
     Attributes:
         weight: W, (S, 1 + D) float32.
-        noise: variance of a click around its prediction, on rows that were not fitted.
     """
 
     weight: Tensor
-    noise: float
 
     def equation(self, profile: Tensor, history: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Return w (B, D) and b (B,) of states with profile (B, P) and history (B, H), for vectors (N + 1, D)."""
@@ -48,51 +47,43 @@ def state_of(profile: Tensor, history: Tensor, vectors: Tensor) -> Tensor:
 
 
 def fit_click_regression(log: LoggedSlates[Tensor], vectors: Tensor, is_known: Tensor) -> ClickRegression:
-    """Return the model of a log by ridge regression, with the penalty that predicts the latest fifth of the rows best.
+    """Return the model of a log, by Newton's method with a ridge penalty.
 
     Args:
-        log: R slates in time order.
+        log: slates, of which at most `_MOST_ROWS` are used.
         vectors: (N + 1, D) float32.
         is_known: (N + 1,) bool; slots with other items are left out.
     """
-    cut = int((1.0 - _HELD_OUT) * len(log))
-    seen, later = (_moments(log.rows(part), vectors, is_known) for part in (slice(0, cut), slice(cut, None)))
-    gram, target, _, _ = seen
-    size = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    fits = [torch.linalg.solve(gram + penalty * size, target) for penalty in _PENALTIES]
-    errors = [_mean_square_error(fit, *later) for fit in fits]
-    best = min(range(len(fits)), key=errors.__getitem__)
-    both = [one + other for one, other in zip(seen, later, strict=True)]
-    weight = torch.linalg.solve(both[0] + _PENALTIES[best] * size, both[1])
-    return ClickRegression(weight.view(-1, 1 + vectors.shape[1]).float(), errors[best])
+    rows = torch.linspace(0, len(log) - 1, min(len(log), _MOST_ROWS), device=vectors.device).long()
+    used = log.rows(rows)
+    weight = vectors.new_zeros(2 + log.profile.shape[1] + vectors.shape[1], 1 + vectors.shape[1])
+    for _ in range(_NEWTON_STEPS):
+        gradient, hessian = derivatives(weight, used, vectors, is_known)
+        gradient -= _PENALTY * weight
+        hessian.diagonal().add_(_PENALTY)
+        step = torch.linalg.solve(hessian.double(), gradient.flatten().double())
+        weight = weight + step.float().view_as(weight)
+    return ClickRegression(weight)
 
 
-def _moments(log: LoggedSlates[Tensor], vectors: Tensor, is_known: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return Z'Z, Z'y, y'y and the number of clicks y, for inputs Z = phi(s) (x) [1, x] of all slots.
+def derivatives(weight: Tensor, log: LoggedSlates[Tensor], vectors: Tensor, is_known: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradient (S, 1 + D) and the negative Hessian (S (1 + D), S (1 + D)) of the log-likelihood in W.
 
-    All slots of a slate share phi, so that Z'Z = sum_r phi phi' (x) sum_k [1, x][1, x]': K times less work.
+    All slots of a slate share phi, so that the Hessian is sum_r phi phi' (x) sum_k p (1 - p) [1, x][1, x]': K times
+    less work than slot by slot.
     """
-    width = 1 + vectors.shape[1]
-    n_state = 2 + log.profile.shape[1] + vectors.shape[1]
-    grams = torch.zeros(n_state**2, width**2, device=vectors.device)
-    target = torch.zeros(n_state, width, device=vectors.device)
-    total, n_clicks = (torch.zeros((), device=vectors.device) for _ in range(2))
-    for rows in torch.arange(len(log), device=vectors.device).split(_ROWS_AT_ONCE):
+    n_state, width = weight.shape
+    gradient, pairs = torch.zeros_like(weight), weight.new_zeros(n_state**2, width**2)
+    for rows in torch.arange(len(log), device=weight.device).split(_ROWS_AT_ONCE):
         part = log.rows(rows)
-        state = state_of(part.profile.float(), part.history, vectors)
-        slate = part.slate.long()
-        known = is_known[slate].float().unsqueeze(2)  # (R, K, 1)
-        items = torch.cat([torch.ones_like(known), vectors[slate]], dim=2) * known
-        clicks = part.clicks.float().unsqueeze(2) * known
-        pairs = torch.einsum("ri,rj->rij", state, state).flatten(1)
-        grams += pairs.T @ torch.bmm(items.transpose(1, 2), items).flatten(1)
-        target += state.T @ torch.bmm(items.transpose(1, 2), clicks).squeeze(2)
-        total += clicks.square().sum()
-        n_clicks += known.sum()
-    gram = grams.view(n_state, n_state, width, width).permute(0, 2, 1, 3).reshape(n_state * width, -1)
-    return gram.double(), target.flatten().double(), total.double(), n_clicks.double()
-
-
-def _mean_square_error(weight: Tensor, gram: Tensor, target: Tensor, total: Tensor, n_clicks: Tensor) -> float:
-    left = total - 2 * weight @ target + weight @ gram @ weight
-    return max(float(left / n_clicks.clamp(min=1.0)), 1e-4)
+        state = state_of(part.profile, part.history, vectors)
+        known = is_known[part.slate].to(weight.dtype).unsqueeze(2)  # (R, K, 1)
+        items = torch.cat([torch.ones_like(known), vectors[part.slate]], dim=2)  # (R, K, 1 + D)
+        chance = torch.einsum("ri,rki->rk", state @ weight, items).sigmoid().unsqueeze(2)
+        error = (part.clicks.unsqueeze(2) - chance) * known
+        gradient += state.T @ torch.bmm(items.transpose(1, 2), error).squeeze(2)
+        spread = items * (chance * (1.0 - chance) * known)
+        both = torch.einsum("ri,rj->rij", state, state).flatten(1)
+        pairs += both.T @ torch.bmm(spread.transpose(1, 2), items).flatten(1)
+    hessian = pairs.view(n_state, n_state, width, width).permute(0, 2, 1, 3).reshape(n_state * width, -1)
+    return gradient, hessian

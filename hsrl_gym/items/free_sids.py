@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hsrl_gym.items.nodes import Ids, Nodes
 
-_VALUES_AT_ONCE = 1 << 20  # of differences to centroids; bounds the working memory
+_VALUES_AT_ONCE = 1 << 16  # of differences to centroids; they stay in the cache
 
 
 def free_sids(
@@ -69,9 +69,10 @@ def assign_in_turn(distance: NDArray[np.float32], prefix: Ids, room: Ids) -> Ids
 
 def _distance(residual: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (M, V) Euclidean distances."""
-    distance = np.empty((len(residual), len(table)), dtype=np.float32)
+    squares = np.empty((len(residual), len(table)), dtype=np.float32)
     n_at_once = max(_VALUES_AT_ONCE // table.size, 1)
     for start in range(0, len(residual), n_at_once):
         part = slice(start, start + n_at_once)
-        distance[part] = np.linalg.norm(residual[part, None] - table[None], axis=2)
-    return distance
+        gap = residual[part, None] - table
+        np.add.reduce(np.multiply(gap, gap, out=gap), axis=2, out=squares[part])
+    return np.sqrt(squares, out=squares)

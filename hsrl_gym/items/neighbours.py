@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from hsrl_gym.items.buckets import Buckets
 from hsrl_gym.items.nodes import Ids, Nodes, grown
 
 _PAIRS_AT_ONCE = 1 << 18  # of a leaf and an item; bounds the working memory
+_MANY = 256  # items below an ancestor from which all distances below it are one matrix product
 
 
 class Neighbours:
@@ -53,14 +55,21 @@ class Neighbours:
         depth = len(nodes) - 1 - (counts[:, ::-1] >= width).argmax(1)  # of the ancestor; counts fall along a path
         each = np.arange(len(leaves))
         stale = np.flatnonzero(changed_at[each, depth] > self._right_at[leaves])
-        for part in _parts(counts[each, depth][stale]):
+        size = counts[each, depth][stale]
+        ancestor = path[each, depth][stale] * len(nodes) + depth[stale]  # ids alone repeat at other depths
+        order = np.lexsort((ancestor, size))
+        stale, size, ancestor = stale[order], size[order], ancestor[order]
+        for part in _parts(size, ancestor):
             some = stale[part]
-            self._rows[leaves[some], :width] = self._computed(path[some], depth[some], width)
+            if size[part][0] < _MANY:
+                pairs = self._all_pairs(path[some], depth[some])
+            else:
+                pairs = self._near_pairs(path[some], int(depth[some[0]]), width)
+            self._rows[leaves[some], :width] = self._sorted_out(*pairs, width)
 
-    def _computed(self, path: Ids, depth: Ids, width: int) -> Ids:
-        """Return rows (n, W) of leaves by their paths (n, L + 1) and the depths (n,) of the ancestors to look below."""
-        row, leaf, apart = self._leaves_below(path, depth)
-        order = np.lexsort((self._distance(row, leaf, path[:, -1]), apart, row))  # stable: equal ones by SID
+    def _sorted_out(self, row: Ids, leaf: Ids, apart: Ids, distance: NDArray[np.float64], width: int) -> Ids:
+        """Return rows (n, W) of items from pairs (P,) of a row and a leaf, in order of row, then of SID."""
+        order = np.lexsort((distance, apart, row))  # stable: equal ones by SID
         row, leaf = row[order], leaf[order]
         n_items = self._depths[-1].n_live[leaf]
         before = np.cumsum(n_items) - n_items
@@ -69,7 +78,29 @@ class Neighbours:
         leaf, n_items = leaf[kept], np.minimum(n_items, width - before)[kept]
         shift = self._buckets.bounds(leaf)[0] - (np.cumsum(n_items) - n_items)
         places = np.arange(n_items.sum()) + np.repeat(shift, n_items)
-        return self._buckets.items_at(places).reshape(len(path), width)
+        return self._buckets.items_at(places).reshape(-1, width)
+
+    def _near_pairs(self, path: Ids, depth: int, width: int) -> tuple[Ids, Ids, Ids, NDArray[np.float64]]:
+        """Return `_all_pairs` of leaves with one ancestor, without pairs that W others come before."""
+        below = self._leaves_below(path[:1], np.array([depth]))[1]
+        apart = (path[:, None, 1:] != self._path(below)[None, :, 1:]).sum(-1)  # (n, m)
+        left, right = (self._vectors(leaves).astype(np.float64) for leaves in (path[:, -1], below))
+        squares = (left**2).sum(-1)[:, None] + (right**2).sum(-1)[None]
+        distance = np.maximum(squares - 2 * left @ right.T, 0.0)
+        order = np.where(apart == apart.max(1, keepdims=True), distance, -1.0)
+        last = np.partition(order, min(width, len(below)) - 1, axis=1)[:, min(width, len(below)) - 1]
+        row, column = np.nonzero(order <= last[:, None])
+        return row, below[column], apart[row, column], distance[row, column]
+
+    def _all_pairs(self, path: Ids, depth: Ids) -> tuple[Ids, Ids, Ids, NDArray[np.float64]]:
+        """Return `_leaves_below`, and the squared distances (P,) of those leaves from the leaves of their rows."""
+        row, leaf, apart = self._leaves_below(path, depth)
+        unique, place = np.unique(np.concatenate([path[:, -1], leaf]), return_inverse=True)
+        vectors = self._vectors(unique).astype(np.float64)
+        squares = (vectors**2).sum(1)
+        own, other = place[row], place[len(path) :]
+        products = np.einsum("pd,pd->p", vectors[own], vectors[other])
+        return row, leaf, apart, np.maximum(squares[own] + squares[other] - 2 * products, 0.0)
 
     def _leaves_below(self, path: Ids, depth: Ids) -> tuple[Ids, Ids, Ids]:
         """Return pairs (P,): a row of `path`, a live leaf below its ancestor, and by how many levels they are apart."""
@@ -87,15 +118,6 @@ class Neighbours:
             apart = np.concatenate([apart, np.zeros(len(begin), dtype=np.int64)])
         return row, node, apart
 
-    def _distance(self, row: Ids, leaf: Ids, leaf_of_row: Ids) -> NDArray[np.float64]:
-        """Return the squared distances (P,) of leaves (P,) from the leaves of their rows (P,)."""
-        unique, place = np.unique(np.concatenate([leaf_of_row, leaf]), return_inverse=True)
-        vectors = self._vectors(unique).astype(np.float64)
-        squares = (vectors**2).sum(1)
-        own, other = place[row], place[len(leaf_of_row) :]
-        products = np.einsum("pd,pd->p", vectors[own], vectors[other])
-        return np.maximum(squares[own] + squares[other] - 2 * products, 0.0)
-
     def _vectors(self, leaves: Ids) -> NDArray[np.float32]:
         """Return (n, D): the sums of the centroids of the leaves' tokens."""
         path = self._path(leaves)
@@ -110,12 +132,18 @@ class Neighbours:
         return np.stack(path[::-1], axis=1)
 
 
-def _parts(sizes: Ids) -> Iterator[slice]:
-    """Yield slices of rows with these sizes (n,): `_PAIRS_AT_ONCE` in sum, or one row."""
-    ends = np.cumsum(sizes)
-    start = 0
-    while start < len(sizes):
-        limit = ends[start] - sizes[start] + _PAIRS_AT_ONCE
-        stop = max(int(np.searchsorted(ends, limit, side="right")), start + 1)
-        yield slice(start, stop)
-        start = stop
+def _parts(sizes: Ids, ancestors: Ids) -> Iterator[slice]:
+    """Yield slices of rows, in order of size (n,): of size `_PAIRS_AT_ONCE` in sum, or one row.
+
+    Where the size is `_MANY` or more, a slice has one ancestor (n,).
+    """
+    few = int(np.searchsorted(sizes, _MANY))
+    changes = few + np.flatnonzero(np.diff(ancestors[few:], prepend=-1))
+    for start, stop in pairwise([0, *changes.tolist(), len(sizes)]):
+        ends = np.cumsum(sizes[start:stop])
+        begin = start
+        while begin < stop:
+            limit = ends[begin - start] - sizes[begin] + _PAIRS_AT_ONCE
+            end = start + max(int(np.searchsorted(ends, limit, side="right")), begin - start + 1)
+            yield slice(begin, end)
+            begin = end

@@ -215,10 +215,21 @@ class SidTrie:
 
 
 def nearest_live(is_live: NDArray[np.bool_], by_distance: Ids) -> Ids:
-    """Return the nearest live token (n, V) of each token; each of the n rows (n, V) has a live one.
+    """Return the nearest live token (n, V) of each token; each of the n rows (n, V) has a live one."""
+    n_tokens = is_live.shape[1]
+    tokens = np.empty(is_live.shape, dtype=np.int64)
+    few = is_live.sum(1) ** 2 <= n_tokens  # then comparing the live ones is less work than going by distance
+    tokens[~few] = _first_live_by_distance(is_live[~few], by_distance)
+    row, token = np.nonzero(is_live[few])
+    if len(row):
+        place = by_distance.argsort(axis=1).T[token]  # (E, V): of each live token in the order of every token
+        begin = np.flatnonzero(np.diff(row, prepend=-1))
+        tokens[few] = by_distance[np.arange(n_tokens), np.minimum.reduceat(place, begin)]
+    return tokens
 
-    All dead tokens look at their nearest sibling, those without luck at the next: few rounds where many are live.
-    """
+
+def _first_live_by_distance(is_live: NDArray[np.bool_], by_distance: Ids) -> Ids:
+    """Return tokens (n, V): all dead ones look at their nearest sibling, those without luck at the next, and so on."""
     tokens = np.tile(np.arange(is_live.shape[1]), (len(is_live), 1))
     rows, dead = np.nonzero(~is_live)
     for choice in by_distance.T[1:]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hsrl_gym.users.large import is_large
 from hsrl_gym.users.network import SimulatorConfig, UserNetwork, UserTables
 
 __all__ = ["PreparedUsers", "SimulatorConfig", "UserResponseModel"]
 
 _PAIRS_AT_ONCE = 300_000  # pairs of items scored at once on a CPU: their scores fit into its caches
+_GROUPS = 8  # of a batch of users, by length of history
 _PAIRS_ELSEWHERE = 200_000_000  # the same on other devices: a few GB
 
 
@@ -24,17 +27,58 @@ class UserResponseModel(UserNetwork):
     items. Padding is masked (the reference code does not), and the length of the history is an input instead.
     """
 
-    def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
-        """Return click logits (B, K); see `ClickModel`."""
-        tables = self.tables()
-        return _within_bounds(self._affinities(tables, profile, history, slate), tables.bounds)
+    def forward(self, profile: Tensor, history: Tensor, slate: Tensor, offset: Tensor | None = None) -> Tensor:
+        """Return click logits (B, K); see `ClickModel`. An offset (B, K) is added to the affinities."""
+        tables, history, slate = self._tables_of(history, slate)
+        affinity = self._affinities(tables, profile, history, slate)
+        return _within_bounds(affinity if offset is None else affinity + offset, tables.bounds)
 
     def appeal(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K) without the bounds on the click probability."""
-        return self._affinities(self.tables(), profile, history, slate)
+        tables, history, slate = self._tables_of(history, slate)
+        return self._affinities(tables, profile, history, slate)
+
+    def states(self, profile: Tensor, history: Tensor) -> Tensor:
+        """Return the user states (B, d + C) after a history (B, H); an item's affinity is its target row times it."""
+        tables, history, _ = self._tables_of(history, history[:, :0])
+        return self._by_length(
+            history,
+            lambda rows, past: self._state(tables, self.arrive(tables, profile[rows]), past, (past > 0).sum(1)),
+        )
 
     def _affinities(self, tables: UserTables, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
-        return self.affinity(tables, self.arrive(tables, profile), history, (history > 0).sum(1), slate)
+        return self._by_length(
+            history,
+            lambda rows, past: self.affinity(
+                tables, self.arrive(tables, profile[rows]), past, (past > 0).sum(1), slate[rows]
+            ),
+        )
+
+    def _tables_of(self, history: Tensor, slate: Tensor) -> tuple[UserTables, Tensor, Tensor]:
+        """Return the tables, and histories and slates as rows of them.
+
+        Of a large catalog, the tables hold the items of these histories and slates only.
+        """
+        if not is_large(self.config.n_items):
+            return self.tables(), history, slate
+        ids = torch.cat([history, slate], dim=1)
+        rows, place = torch.cat([ids.new_zeros(1), ids.flatten()]).unique(return_inverse=True)
+        past, shown = place[1:].view_as(ids).split([history.shape[1], slate.shape[1]], dim=1)
+        return self.tables(rows), past, shown
+
+    def _by_length(self, history: Tensor, part: Callable[[slice | Tensor, Tensor], Tensor]) -> Tensor:
+        """Return `part(rows, histories)` of all rows; of a large catalog, users with short histories go together."""
+        if not is_large(self.config.n_items):
+            return part(slice(None), history)
+        length, order = (history > 0).sum(1).sort()
+        groups = order.tensor_split(_GROUPS)
+        ends = length.tensor_split(_GROUPS)
+        done = [
+            part(rows, history[rows, -max(int(end[-1]), 1) :])
+            for rows, end in zip(groups, ends, strict=True)
+            if len(rows)
+        ]
+        return torch.cat(done)[order.argsort()]
 
     def prepared(self, profiles: Tensor) -> PreparedUsers:
         """Return the users with `profiles` (M, P) under the current weights, on the device of `profiles`."""
@@ -52,6 +96,12 @@ class UserResponseModel(UserNetwork):
 
         Their histories (B, T) hold `length` (B,) clicked items.
         """
+        state = self._state(tables, users, history, length)
+        target = functional.embedding(slate, tables.target)  # (B, K, d + C + 1)
+        return torch.baddbmm(target[..., -1:], target[..., :-1], state.unsqueeze(2)).squeeze(2)
+
+    def _state(self, tables: UserTables, users: tuple[Tensor, Tensor], history: Tensor, length: Tensor) -> Tensor:
+        """Return what the targets of items are multiplied with, (B, d + C)."""
         user, query = users
         pooled, items, topics = self._attend(tables, query, history)
         length = length.unsqueeze(1).to(user.dtype)
@@ -61,9 +111,7 @@ class UserResponseModel(UserNetwork):
         hidden = functional.gelu(functional.linear(known, *tables.hidden))
         hidden = functional.dropout(hidden, self.config.dropout, self.training)
         state = functional.linear(hidden, *tables.out) + user  # (B, d)
-        state = torch.cat([state, self._mood(topics / self.config.history_length)], dim=1)  # (B, d + C)
-        target = functional.embedding(slate, tables.target)  # (B, K, d + C + 1)
-        return torch.baddbmm(target[..., -1:], target[..., :-1], state.unsqueeze(2)).squeeze(2)
+        return torch.cat([state, self._mood(topics / self.config.history_length)], dim=1)
 
     def _mood(self, share: Tensor) -> Tensor:
         """Return what each topic adds to the logits of its items (B, C), given its share (B, C) of H clicks."""
@@ -75,7 +123,7 @@ class UserResponseModel(UserNetwork):
         heads, width = self.config.n_heads, self.config.width // self.config.n_heads
         n_topics = self.config.n_topics // heads
         n_users, length = history.shape
-        first_row = torch.arange(0, len(tables.parts), self.config.n_items + 1, device=history.device)
+        first_row = torch.arange(0, len(tables.parts), len(tables.parts) // heads, device=history.device)
         rows = (history.unsqueeze(1) + first_row.unsqueeze(1)).flatten()
         parts = tables.parts.index_select(0, rows).view(n_users * heads, length, -1)
         asks, answers, whole, value = parts.split([width + 1, width + 1, width + n_topics, width], dim=2)
@@ -99,7 +147,7 @@ class PreparedUsers:
         """Copy the model to the device of `profiles` (M, P) and precompute."""
         self.model = copy.deepcopy(model).to(profiles.device).eval().requires_grad_(False)
         with torch.no_grad():
-            self.tables = self.model.tables()
+            self.tables = self.model.whole_tables()
             self.users, self.queries = self.model.arrive(self.tables, profiles)  # (M, d), (M, h * d)
             self.lowest, _, self.span = self.tables.bounds.tolist()
 

@@ -25,22 +25,23 @@ class UserEnsemble(nn.Module):
     @property
     def config(self) -> SimulatorConfig:
         """Sizes of each member."""
-        return self._models()[0].config
+        return self.models()[0].config
 
     def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K); see `ClickModel`."""
-        logits = torch.stack([model(profile, history, slate) for model in self._models()])
+        logits = torch.stack([model(profile, history, slate) for model in self.models()])
         return logits.sigmoid().mean(0).logit(eps=1e-6)
 
     def appeal(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return the members' mean `UserResponseModel.appeal`, (B, K)."""
-        return torch.stack([model.appeal(profile, history, slate) for model in self._models()]).mean(0)
+        return torch.stack([model.appeal(profile, history, slate) for model in self.models()]).mean(0)
 
     def prepared(self, profiles: Tensor) -> PreparedEnsemble:
         """Return the users with `profiles` (M, P), on the device of `profiles`."""
-        return PreparedEnsemble([model.prepared(profiles) for model in self._models()])
+        return PreparedEnsemble([model.prepared(profiles) for model in self.models()])
 
-    def _models(self) -> list[UserResponseModel]:
+    def models(self) -> list[UserResponseModel]:
+        """Return the members."""
         return list(self.members)  # type: ignore[arg-type]  # ModuleList does not know its element type
 
 
@@ -68,6 +69,11 @@ def as_one(members: Sequence[UserResponseModel]) -> LearnedUser:
     if not members:
         raise HsrlError("got an ensemble of 0 user models, expected at least 1.")
     return members[0] if len(members) == 1 else UserEnsemble(members)
+
+
+def members_of(user: LearnedUser) -> list[UserResponseModel]:
+    """Return the members: a single user model is its only one."""
+    return user.models() if isinstance(user, UserEnsemble) else [user]
 
 
 def ensemble_size_of(user: LearnedUser) -> int:

@@ -17,6 +17,8 @@ from hsrl_gym.progress import progress_bar
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
 from hsrl_gym.users.early_stopping import train_with_early_stopping
 from hsrl_gym.users.fidelity import predict_logits
+from hsrl_gym.users.item_effects import ItemEffects
+from hsrl_gym.users.large import is_large
 
 _MIN_IMPROVEMENT = 1e-5  # nats of held-out log-loss
 _OF_TOPICS = ("topic.weight", "topic.bias", "topic_sharpness", "knee", "slope")
@@ -98,6 +100,7 @@ def _train(
     description: str,
 ) -> UserResponseModel:
     columns = fitted.tensors(_device_of(model))
+    items = ItemEffects(model, fitted) if is_large(fitted.n_items) else None
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, settings)
     n_steps = max(-(-len(fitted) // settings.batch_size), settings.min_steps)  # per epoch
@@ -108,13 +111,15 @@ def _train(
         def train_epoch() -> None:
             for chosen in islice(batches, n_steps):
                 rows = columns.rows(chosen.to(columns.profile.device))
-                logits = model(rows.profile, rows.history, rows.slate)
+                logits = items.logits(rows, chosen) if items else model(rows.profile, rows.history, rows.slate)
                 loss = functional.binary_cross_entropy_with_logits(logits, rows.clicks)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 schedule.step()
                 bar.update()
+            if items:
+                items.refresh()
 
         def held_out_loss() -> float:
             loss = _log_loss(model, held_out)
@@ -124,7 +129,10 @@ def _train(
         train_with_early_stopping(
             model, train_epoch, held_out_loss, settings.max_epochs, settings.patience, _MIN_IMPROVEMENT
         )
-    return model.requires_grad_(False)
+        model.requires_grad_(False)
+        if items:
+            items.finish(held_out_loss)
+    return model
 
 
 def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -134,7 +142,7 @@ def _endless_batches(n_rows: int, batch_size: int, generator: torch.Generator) -
 
 def _optimizer(model: UserResponseModel, settings: FitSettings) -> torch.optim.Optimizer:
     """Return AdamW. Topics and click bounds start far from their optimum: higher rates, no weight decay."""
-    others = dict(model.named_parameters())
+    others = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     bounds, topics = others.pop("bounds"), [others.pop(name) for name in _OF_TOPICS]
     groups: list[dict[str, Any]] = [
         {"params": list(others.values()), "weight_decay": settings.weight_decay},

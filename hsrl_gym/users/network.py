@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.users.large import is_large
 
 _LARGEST_SCORE = 75.0  # largest score of the self-attention; exp of more comes near the end of float32
+_ITEMS_AT_ONCE = 50_000  # whose tables are computed at once, of a large catalog
 _KNEES = (0.05, 0.1, 0.2, 0.4)  # initial positions of the knees, as shares of the history
 _NEVER = -87.0  # score of padding: exp of it is almost 0, but not yet denormal, which would be slow
 
@@ -111,9 +114,16 @@ class UserNetwork(nn.Module):
         nn.init.normal_(self.item_free.weight, std=0.01)
         nn.init.zeros_(self.item_free_bias.weight)
 
-    def tables(self) -> UserTables:
-        """Return the tables for the current weights."""
-        items = self.item_map(self.item_features) + self.item_free.weight  # (N + 1, d)
+    def tables(self, rows: Tensor | None = None) -> UserTables:
+        """Return the tables for the current weights.
+
+        Args:
+            rows: (n,) item ids, padding first; the tables then have rows for these alone. None for all N + 1.
+        """
+        features, free, bias = self.get_buffer("item_features"), self.item_free.weight, self.item_free_bias.weight
+        if rows is not None:
+            features, free, bias = features[rows], free[rows], bias[rows]
+        items = self.item_map(features) + free  # (N + 1, d)
         real = (torch.arange(len(items), device=items.device) > 0).to(items.dtype).unsqueeze(1)
         key = self._heads(self.self_key(items) * real)  # (h, N + 1, w)
         topics = torch.softmax(self.topic_sharpness * self.topic(items), dim=1) * real  # (N + 1, C)
@@ -132,11 +142,26 @@ class UserNetwork(nn.Module):
             query=self._query_table(),
             hidden=self._hidden_table(),
             out=_weights(self.user_map[3]),
-            target=torch.cat(
-                [self.item_target(items), topics, self.item_bias(items) + self.item_free_bias.weight], dim=1
-            ),
+            target=torch.cat([self.item_target(items), topics, self.item_bias(items) + bias], dim=1),
             bounds=torch.stack([lowest, above_highest, 1.0 - above_highest - lowest]),
         )
+
+    def whole_tables(self) -> UserTables:
+        """Return `tables()`; of a large catalog without intermediate results for all items at once."""
+        n_items = self.config.n_items
+        if not is_large(n_items):
+            return self.tables()
+        ids = torch.arange(n_items + 1, device=self.item_target.weight.device)
+        some = self.tables(ids[:1])
+        heads, width = self.config.n_heads, some.parts.shape[1]
+        parts = some.parts.new_empty(heads, len(ids), width)
+        target = some.target.new_empty(len(ids), some.target.shape[1])
+        for rows in ids.split(_ITEMS_AT_ONCE):
+            part = self.tables(functional.pad(rows, (1, 0)))  # padding first
+            parts[:, rows] = part.parts.view(heads, -1, width)[:, 1:]
+            target[rows] = part.target[1:]
+        parts[:, 0], target[0] = some.parts, some.target[0]
+        return some._replace(parts=parts.flatten(0, 1), target=target)
 
     def _query_table(self) -> tuple[Tensor, Tensor]:
         """Return W_k^T W_q of each head: <W_k x, W_q u> = <x, W_k^T W_q u>.

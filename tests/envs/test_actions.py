@@ -341,7 +341,7 @@ def test_after_a_change_actions_mean_what_they_mean_in_the_catalog_as_it_is(mode
     """Whether the trie changed in place, grew, or was pickled in between."""
     generator = np.random.default_rng(5)
     codebook = CATALOGS[name]
-    mode = ACTION_MODES[mode_name](Catalog(codebook, 1), 1, CPU)
+    mode = ACTION_MODES[mode_name](Catalog(codebook, 2), 2, CPU)
     for _ in range(4):
         retired = generator.choice(codebook.live_items, len(codebook.live_items) // 2, False)
         idle = np.flatnonzero(codebook.codes[1:, 0] < 0) + 1
@@ -349,7 +349,7 @@ def test_after_a_change_actions_mean_what_they_mean_in_the_catalog_as_it_is(mode
         mode.catalog.change(retire=retired, arrive=back)
         codebook = codebook.deactivate(retired)
         codebook = codebook.activate(back) if len(back) else codebook
-        fresh = ACTION_MODES[mode_name](Catalog(codebook, 1), 1, CPU)
+        fresh = ACTION_MODES[mode_name](Catalog(codebook, 2), 2, CPU)
         fresh.space.seed(3)
         some = np.array([fresh.space.sample() for _ in range(40)])
         assert decode(mode, *some) == decode(fresh, *some)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,3 +151,58 @@ def test_a_call_that_cannot_be_run_gets_one_line(arguments: str, message: str) -
     with pytest.raises(HsrlError, match=message) as caught:
         plan_of(*([] if "--envs" in arguments else [f"--envs={ENV}"]), *arguments.split())
     assert "\n" not in str(caught.value)
+
+
+def test_churn_with_and_without_onboarding(bundle: str) -> None:
+    """Each method twice, but those that look at no vectors; sessions and user-steps are those of the churn tables."""
+    plan = plan_of("--table=churn", f"--envs={ENV}", bundle, "--methods=oracle,sl,hsrl", "--seeds=0,1")
+    assert (plan.what, plan.out) == ("churn", Path("results/churn"))
+    assert [(spec.line, spec.protocol_kwargs["onboarding"], spec.seed) for spec in plan.specs] == [
+        (line, onboarding, seed)
+        for line, onboarding in [
+            ("oracle", False),
+            ("sl", False),
+            ("SL, onboarding", True),
+            ("hsrl", False),
+            ("HSRL, onboarding", True),
+        ]
+        for seed in (0, 1)
+    ]
+    assert {(spec.steps, spec.n_eval_episodes, spec.protocol) for spec in plan.specs} == {
+        (9_600, 300, "hsrl_agent.evaluation.churn_table:churn")
+    }
+    assert {spec.protocol_kwargs["arrivals"] for spec in plan.specs} == {"random"}
+    (only,) = plan_of(
+        "--figure=churn", f"--envs={ENV}", bundle, "--methods=hsrl", "--seeds=0", "--onboarding=yes", "--warmup=640"
+    ).specs
+    assert (only.steps, only.protocol_kwargs["n_days"], only.protocol_kwargs["every"]) == (640, 21, 15)
+    assert only.protocol == "hsrl_agent.evaluation.churn_days:days"
+    compared = plan_of("--table=churn", f"--envs={ENV}", bundle, "--onboarding=no").specs
+    assert {"popularity", "oracle", "sl", "a2c-pretrained", "hac", "hsrl-items", "hsrl"} <= {
+        spec.method for spec in compared
+    }
+
+
+def test_a_log_of_real_users_holds_back_its_latest_items(bundle: str, tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    """Its order of first appearance means something; that of a made-up log does not."""
+    copy = tmp_path / "real"
+    shutil.copytree(tiny_bundle_folder, copy)
+    manifest = copy / "bundle.yaml"
+    manifest.write_text(manifest.read_text().replace("SyntheticWorld", "A shop"))
+    specs = plan_of("--table=churn", f"--envs={ENV}", f"--bundle={ENV}={copy}", "--methods=oracle").specs
+    assert {spec.protocol_kwargs["arrivals"] for spec in specs} == {"latest"}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (["--onboarding=yes"], "got --onboarding for table2, where no item is new"),
+        (["--table=churn", "--days=3"], "got --days for churn, which has none"),
+        (["--table=churn", "--warmup=3"], "got --warmup for churn, which has none"),
+        (["--table=churn", "--methods=ddpg"], "got the method 'ddpg', which cannot follow a catalog that changes"),
+        (["--table=churn", "--variants=levels"], "got --variants for churn, which has none"),
+    ],
+)
+def test_churn_that_cannot_be(call: list[str], message: str, bundle: str) -> None:
+    with pytest.raises(HsrlError, match=message):
+        plan_of(f"--envs={ENV}", bundle, *call)

@@ -24,27 +24,28 @@ def test_without_impressions_the_prior_stands() -> None:
 
 def test_impressions_update_it_in_closed_form() -> None:
     beliefs = ItemBeliefs(GUESSES, COVARIANCE)
-    w = torch.tensor([[1.0, 0.5], [0.2, -1.0], [0.3, 0.3]])
-    clicks = torch.tensor([0.7, -0.1, 0.9])
-    beliefs.observe(torch.tensor([1, 1, 2]), w, clicks, noise=0.25)
-    precision = np.linalg.inv(COVARIANCE) + w[:2].T.numpy() @ w[:2].numpy() / 0.25
-    target = np.linalg.inv(COVARIANCE) @ GUESSES[1].numpy() + w[:2].T.numpy() @ clicks[:2].numpy() / 0.25
+    w, offsets, clicks = torch.tensor([[1.0, 0.5], [0.2, -1.0], [0.3, 0.3]]), torch.tensor([0.4, 0, 1]), torch.eye(3)[0]
+    beliefs.observe(torch.tensor([1, 1, 2]), w, offsets, clicks)
+    mine, prior, guess = w[:2].double().numpy(), np.linalg.inv(COVARIANCE), GUESSES[1].double().numpy()
+    chance = 1 / (1 + np.exp(-(mine @ guess + offsets[:2].numpy())))
+    precision = prior + mine.T @ (mine * (chance * (1 - chance))[:, None])
     mean, covariance = beliefs.posterior(torch.tensor([1]))
     np.testing.assert_allclose(covariance[0], np.linalg.inv(precision), atol=1e-4)
-    np.testing.assert_allclose(mean[0], np.linalg.solve(precision, target), atol=1e-4)
+    # One Newton step from the guess: the gradient of the log-likelihood over the new precision.
+    step = np.linalg.solve(precision, mine.T @ (clicks[:2].numpy() - chance))
+    np.testing.assert_allclose(mean[0], guess + step, atol=1e-4)
 
 
 def test_many_impressions_find_the_vector() -> None:
     generator = torch.Generator().manual_seed(0)
     beliefs, true = ItemBeliefs(GUESSES, COVARIANCE), torch.tensor([-0.4, 0.6])
-    for _ in range(10):
+    for _ in range(20):
         w = torch.randn(200, 2, generator=generator)
-        beliefs.observe(
-            torch.ones(200, dtype=torch.long), w, w @ true + 0.3 * torch.randn(200, generator=generator), 0.09
-        )
+        clicks = torch.bernoulli((w @ true + 1.0).sigmoid(), generator=generator)
+        beliefs.observe(torch.ones(200, dtype=torch.long), w, torch.ones(200), clicks)
     mean, covariance = beliefs.posterior(torch.tensor([1, 2]))
-    torch.testing.assert_close(mean[0].float(), true, atol=0.03, rtol=0)
-    assert covariance[0].diagonal().max() < 1e-3
+    torch.testing.assert_close(mean[0].float(), true, atol=0.12, rtol=0)
+    assert covariance[0].diagonal().max() < 3e-3
     torch.testing.assert_close(mean[1], GUESSES[2].double())  # the other item has learned nothing
 
 
@@ -59,9 +60,9 @@ def test_caution_goes_the_stated_number_of_deviations_against_what_is_liked() ->
     np.testing.assert_allclose(away @ np.linalg.inv(COVARIANCE) @ away, 1.5**2, rtol=1e-3)
 
 
-def test_draws_have_the_posterior_of_the_click_probability() -> None:
+def test_draws_have_the_posterior_of_the_logit() -> None:
     beliefs, w = ItemBeliefs(GUESSES, COVARIANCE), torch.tensor([[1.0, 1.0]])
-    draws = beliefs.draw_clicks(torch.tensor([1, 2]), w.expand(20_000, -1), torch.Generator().manual_seed(1))
+    draws = beliefs.draw_logits(torch.tensor([1, 2]), w.expand(20_000, -1), torch.Generator().manual_seed(1))
     np.testing.assert_allclose(draws.mean(0), [1.0, 2.0], atol=0.03)
     np.testing.assert_allclose(draws.var(0), [1.0, 1.0], rtol=0.05)  # w' Sigma w
 

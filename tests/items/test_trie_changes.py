@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from still_trie import StillTrie, free_sid, still_trie
 
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items import neighbours
 from hsrl_gym.items.trie import SidTrie
 
 NOBODY = -1
@@ -55,9 +57,15 @@ def random_codes(generator: np.random.Generator, centroids: list[Any], n: int) -
     return np.stack([generator.integers(0, len(table), size=n) for table in centroids], axis=1).astype(np.int32)
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_a_trie_that_changes_equals_one_made_anew(seed: int) -> None:
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 10_000), many=st.sampled_from([0, 12, 256]), n_pairs=st.sampled_from([1, 50, 1 << 18]))
+def test_a_trie_that_changes_equals_one_made_anew(seed: int, many: int, n_pairs: int) -> None:
+    """Rows are right by either way of finding neighbours, and however few are done at once."""
+    with mock.patch.multiple(neighbours, _MANY=many, _PAIRS_AT_ONCE=n_pairs):
+        change_at_random(seed)
+
+
+def change_at_random(seed: int) -> None:
     generator, centroids, priority, width = random_parts(seed)
     codes = np.full((len(priority), len(centroids)), NOBODY, dtype=np.int32)
     first = generator.permutation(len(priority) - 1)[: generator.integers(1, len(priority))] + 1
@@ -171,9 +179,9 @@ def test_rows_of_leaves_that_no_change_concerns_are_not_computed_again(monkeypat
     codes = np.array([(-1, -1), (0, 0), (0, 1), (1, 0), (1, 1), (-1, -1)], dtype=np.int32)
     trie = SidTrie(codes, [column(0, 10), column(0, 1)], np.zeros(6, dtype=np.float32), 2)
     computed: list[int] = []
-    plain = trie._neighbours._computed
+    plain = trie._neighbours._all_pairs
     monkeypatch.setattr(
-        trie._neighbours, "_computed", lambda path, *rest: computed.extend(path[:, -1].tolist()) or plain(path, *rest)
+        trie._neighbours, "_all_pairs", lambda path, depth: computed.extend(path[:, -1].tolist()) or plain(path, depth)
     )
     assert trie.leaf_items(np.arange(4)).tolist() == [[1, 2], [2, 1], [3, 4], [4, 3]]
     assert trie.leaf_items(np.arange(4)).tolist() == [[1, 2], [2, 1], [3, 4], [4, 3]]

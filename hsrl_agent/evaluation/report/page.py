@@ -13,7 +13,7 @@ from hsrl_agent.evaluation.report.curves import SECONDS, STEPS, curve_figure
 from hsrl_agent.evaluation.report.dots import dot_figure
 from hsrl_agent.evaluation.report.figures import dark_style, to_svg
 from hsrl_agent.evaluation.report.grouping import Line, group
-from hsrl_agent.evaluation.report.headline import find, page_title
+from hsrl_agent.evaluation.report.headline import Finding, find, page_title
 from hsrl_agent.evaluation.report.levels import ENTROPIES, VALUES, WEIGHTS, levels_figure, with_levels
 from hsrl_agent.evaluation.report.sessions import (
     PLAYING,
@@ -54,9 +54,6 @@ def page(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] | None
         results: the finished runs. A section that they have nothing for is left out.
         asked: the seeds that were asked for in each task, so that missing runs are told.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     tasks = group(results)
     findings = {task: find(task, lines) for task, lines in tasks.items()}
     sections = [
@@ -71,15 +68,32 @@ def page(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] | None
         Section("settings", "Settings", _settings(results, tasks)),
         Section("again", "Run it again", _again(tasks)),
     ]
+    subject = f"Slate recommendation on {listed(list(tasks))}"
+    found = list(findings.values())
+    return render(page_title(findings), subject, notes.code_state(results), found, facts(results, tasks), sections)
+
+
+def render(
+    title: str,
+    subject: str,
+    code: str,
+    findings: Sequence[Finding],
+    facts: Mapping[str, str],
+    sections: Sequence[Section],
+) -> str:
+    """Return a page of sections, those without parts left out, under its title and what was found and run."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
     pages = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     pages.filters["inline"] = lambda text: Markup(to_html(text))
     return pages.get_template("page.html.j2").render(
-        title=page_title(findings),
-        subject=f"Slate recommendation on {listed(list(tasks))}",
+        title=title,
+        subject=subject,
         style=Markup(f"{(_FOLDER / 'page.css').read_text(encoding='utf-8')}{dark_style()}\n"),
-        code=notes.code_state(results),
-        findings=list(findings.values()),
-        facts=facts(results, tasks),
+        code=code,
+        findings=findings,
+        facts=facts,
         sections=[section for section in sections if section.parts],
     )
 
@@ -101,13 +115,15 @@ def facts(results: Sequence[RunResult], tasks: Tasks) -> dict[str, str]:
     }
 
 
-def _shown(tables: Sequence[Table[Any]]) -> list[dict[str, Any]]:
+def shown(tables: Sequence[Table[Any]]) -> list[dict[str, Any]]:
+    """Return tables as the page's template takes them."""
     from markupsafe import Markup
 
     return [{"title": table.title, "html": Markup(table.html()), "notes": table.notes} for table in tables]
 
 
-def _svg(figure: Any, name: str, title: str) -> Any:
+def svg(figure: Any, name: str, title: str) -> Any:
+    """Return a picture as the page's template takes it; see `to_svg`."""
     from markupsafe import Markup
 
     return Markup(to_svg(figure, name, title))
@@ -115,7 +131,7 @@ def _svg(figure: Any, name: str, title: str) -> Any:
 
 def _dots(tasks: Tasks) -> list[Part]:
     pictures = [
-        (task, _svg(dot_figure(lines), f"dots-{place}", f"Total Reward by method, {task}"))
+        (task, svg(dot_figure(lines), f"dots-{place}", f"Total Reward by method, {task}"))
         for place, (task, lines) in enumerate(tasks.items())
     ]
     text = (
@@ -127,18 +143,18 @@ def _dots(tasks: Tasks) -> list[Part]:
 
 def _tables(results: Sequence[RunResult], asked: Mapping[str, Sequence[int]] | None) -> list[Part]:
     tables = table2.table2(results, asked)
-    return [Part("tables", _shown(tables)), Part("notes", table2.general_notes(results, tables))]
+    return [Part("tables", shown(tables)), Part("notes", table2.general_notes(results, tables))]
 
 
 def _beliefs(results: Sequence[RunResult]) -> list[Part]:
     tables = belief_tables(results)
     text = "A gap above zero: the `eval` user model pays the method more than the other user does."
-    return [Part("text", text), Part("small", _shown(tables))] if tables else []
+    return [Part("text", text), Part("small", shown(tables))] if tables else []
 
 
 def _curves(tasks: Tasks) -> list[Part]:
     pictures = [
-        ("", _svg(curve_figure({task: lines}, against), f"curve-{place}-{axis}", f"Total Reward, {task}, {against}"))
+        ("", svg(curve_figure({task: lines}, against), f"curve-{place}-{axis}", f"Total Reward, {task}, {against}"))
         for place, (task, lines) in enumerate(tasks.items())
         for axis, against in enumerate((STEPS, SECONDS))
     ]
@@ -151,7 +167,7 @@ def _curves(tasks: Tasks) -> list[Part]:
 
 def _sessions(tasks: Tasks) -> list[Part]:
     pictures = [
-        (task, _svg(profile_figure(told, what), f"{what}-{place}", f"{title} by step, {task}"))
+        (task, svg(profile_figure(told, what), f"{what}-{place}", f"{title} by step, {task}"))
         for place, (task, lines) in enumerate(tasks.items())
         if (told := with_profile(lines))
         for what, title in ((REWARD, "Reward"), (PLAYING, "Users still playing"))
@@ -175,7 +191,7 @@ def _levels(tasks: Tasks, *prefixes: str) -> list[Part]:
     parts = []
     for prefix in prefixes:
         if with_levels(lines, prefix):
-            picture = _svg(levels_figure(lines, prefix), prefix, _LEVELS[prefix])
+            picture = svg(levels_figure(lines, prefix), prefix, _LEVELS[prefix])
             parts += [Part("text", _LEVELS[prefix]), Part("wide", [("", picture)])]
     return parts
 
@@ -183,11 +199,11 @@ def _levels(tasks: Tasks, *prefixes: str) -> list[Part]:
 def _codebooks(tasks: Tasks) -> list[Part]:
     found = {task: book for task, lines in tasks.items() if (book := codebook_of(lines))}
     pictures = [
-        (task, _svg(codebook_figure(book), f"codebook-{place}", f"Items a token, {task}"))
+        (task, svg(codebook_figure(book), f"codebook-{place}", f"Items a token, {task}"))
         for place, (task, book) in enumerate(found.items())
     ]
     text = "How many items each token stands for. A flat line is an even level; a steep one is the hourglass of 4.5."
-    tables = _shown([codebook_table(task, book) for task, book in found.items()])
+    tables = shown([codebook_table(task, book) for task, book in found.items()])
     return [Part("text", text), Part("narrow", pictures), Part("small", tables)] if found else []
 
 
@@ -195,7 +211,7 @@ def _settings(results: Sequence[RunResult], tasks: Tasks) -> list[Part]:
     text = "What is not named has the default of the code."
     return [
         Part("text", text),
-        Part("tables", _shown([settings_table(task, lines) for task, lines in tasks.items()])),
+        Part("tables", shown([settings_table(task, lines) for task, lines in tasks.items()])),
         Part("text", versions(results)),
     ]
 

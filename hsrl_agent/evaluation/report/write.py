@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsrl_agent.evaluation import churn_days, churn_table
 from hsrl_agent.evaluation.report.catalog import SIZE, catalog_figure, catalog_sheet
+from hsrl_agent.evaluation.report.churn import churn_sheet
+from hsrl_agent.evaluation.report.churn_days import days_figure, days_sheet
+from hsrl_agent.evaluation.report.churn_page import churn_page
 from hsrl_agent.evaluation.report.curves import SECONDS, STEPS, curve_figure
 from hsrl_agent.evaluation.report.figures import write_png
 from hsrl_agent.evaluation.report.grouping import group
 from hsrl_agent.evaluation.report.levels import WEIGHTS, levels_figure, with_levels
-from hsrl_agent.evaluation.report.new_items import new_items_sheet
 from hsrl_agent.evaluation.report.page import page
 from hsrl_agent.evaluation.report.sensitivity import sensitivity_figure
 from hsrl_agent.evaluation.report.sheet import Sheet
@@ -24,7 +27,8 @@ from hsrl_gym.errors import HsrlError, unknown_name
 if TYPE_CHECKING:
     from rich.console import Console
 
-KINDS = ("table2", "table3", "figure5", "figure6", "catalog_size", "new_items")
+KINDS = ("table2", "table3", "figure5", "figure6", "catalog_size", "churn", "churn_days")
+PROTOCOLS = {churn_table.PROTOCOL: "churn", churn_days.PROTOCOL: "churn_days"}
 CURVES = {"learning_curves.png": STEPS, "learning_curves_seconds.png": SECONDS}  # picture: its horizontal axis
 PAGE, LEVELS_PICTURE = "report.html", "figure6.png"
 Asked = Mapping[str, Sequence[int]]
@@ -41,15 +45,16 @@ def kind_of(results: Sequence[RunResult]) -> str:
     specs = [result.spec for result in results]
     if any(SIZE in spec.protocol_kwargs for spec in specs):
         return "catalog_size"
-    if any("whole" in result.extra for result in results):
-        return "new_items"
+    for protocol, kind in PROTOCOLS.items():
+        if any(spec.protocol == protocol for spec in specs):
+            return kind
     if any("panel" in spec.protocol_kwargs for spec in specs):
         return "figure5"
     return "table3" if any(spec.variant for spec in specs) else "table2"
 
 
 def write_report(results: Sequence[RunResult], out: Path, what: str, asked_seeds: Asked | None = None) -> list[Path]:
-    """Write tables, pictures and, for Table 2, the page; return the files.
+    """Write tables, pictures and, for Table 2 and churn, the page; return the files.
 
     Args:
         results: the finished runs.
@@ -70,6 +75,10 @@ def write_report(results: Sequence[RunResult], out: Path, what: str, asked_seeds
     if what == "table2":
         write_text(out / PAGE, page(results, asked_seeds))
         files.append(out / PAGE)
+    if what in PROTOCOLS.values():
+        pictures = {"Total Reward over the days": days_figure(results)} if what == "churn_days" else {}
+        write_text(out / PAGE, churn_page(results, sheet, pictures))
+        files.append(out / PAGE)
     return files
 
 
@@ -89,6 +98,8 @@ def _pictures(results: Sequence[RunResult], out: Path, what: str) -> list[Path]:
         files.append(write_png(sensitivity_figure(rewards, depths), out / "figure5.png"))
     if what == "catalog_size":
         files.append(write_png(catalog_figure(results), out / "catalog_size.png"))
+    if what == "churn_days":
+        files.append(write_png(days_figure(results), out / "churn_days.png"))
     return files
 
 
@@ -106,7 +117,9 @@ def sheet_of(results: Sequence[RunResult], what: str, asked_seeds: Asked | None 
         return study_sheet(what, results, asked_seeds)
     if what == "catalog_size":
         return catalog_sheet(results)
-    return new_items_sheet(results, asked_seeds) if what == "new_items" else table2_sheet(results, asked_seeds)
+    if what in PROTOCOLS.values():
+        return churn_sheet(results, asked_seeds) if what == "churn" else days_sheet(results, asked_seeds)
+    return table2_sheet(results, asked_seeds)
 
 
 def print_report(console: Console, results: Sequence[RunResult], what: str, asked_seeds: Asked | None = None) -> None:

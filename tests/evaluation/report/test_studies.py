@@ -1,4 +1,4 @@
-"""Tables of studies: Table 3, Figure 5, catalog sizes, new items."""
+"""Tables of studies: Table 3, Figure 5, catalog sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from made_results import make_result
 
 from hsrl_agent.evaluation.report.catalog import catalog_figure, catalog_sheet
-from hsrl_agent.evaluation.report.new_items import new_items_sheet
 from hsrl_agent.evaluation.report.study import groups_of, study_sheet
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.hsrl import HSRL
@@ -94,14 +93,3 @@ def test_a_column_for_each_size_and_a_table_for_each_user() -> None:
 def test_a_run_that_does_not_say_its_size() -> None:
     with pytest.raises(HsrlError, match="without n_items in protocol_kwargs"):
         catalog_sheet([make_result("hsrl", 0, 1.0)])
-
-
-def test_new_items_by_hand() -> None:
-    extra = {"before": 5.0, "after": 4.0, "whole": 6.0, "share_new": 0.25}
-    runs = [
-        make_result("hsrl", seed, 4.0, extra={**extra, "after": 4.0 + seed}, protocol_kwargs={"percent_new": 50})
-        for seed in (0, 1)
-    ]
-    text = new_items_sheet(runs).markdown()
-    assert "| HSRL | 5.00 [5.00, 5.00] | 4.50 [4.00, 5.00] | 6.00 [6.00, 6.00] | 0.25 [0.25, 0.25] |" in text
-    assert "50% of the items were not on sale" in text

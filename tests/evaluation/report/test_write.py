@@ -10,6 +10,8 @@ import pytest
 from made_results import A2C_RUNS, HSRL_RUNS, LEVEL_METRICS, make_result
 from rich.console import Console
 
+from hsrl_agent.evaluation.churn_days import PROTOCOL as DAYS
+from hsrl_agent.evaluation.churn_table import PROTOCOL as TABLE
 from hsrl_agent.evaluation.report.write import KINDS, kind_of, print_report, write_report
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_gym.errors import HsrlError
@@ -18,6 +20,19 @@ LEVELS = [make_result("hsrl", 0, 5.0, metrics=LEVEL_METRICS)]
 SWEPT = [
     make_result("hsrl", 0, 5.0, codebook={"vocabulary": [64, 64]}),
     make_result("hsrl", 0, 4.0, variant="levels = 3", protocol_kwargs={"panel": "levels", "value": 3}),
+]
+CHANGED = [
+    make_result("hsrl", 0, 5.0, protocol=TABLE, protocol_kwargs={"later": []}, extra={"before.reward": 1.0}),
+]
+TURNED = [
+    make_result(
+        "hsrl",
+        0,
+        5.0,
+        protocol=DAYS,
+        protocol_kwargs={"n_days": 1, "every": 15, "arrive": 0.1, "held_back": 0.8},
+        extra={"day_0.reward": 1.0, "day_1.reward": 2.0},
+    )
 ]
 CASES: dict[str, tuple[list[RunResult], list[str]]] = {
     "table2": (
@@ -31,10 +46,8 @@ CASES: dict[str, tuple[list[RunResult], list[str]]] = {
         [make_result("hsrl", 0, 5.0, protocol_kwargs={"n_items": 300})],
         ["catalog_size.md", "catalog_size.csv", "catalog_size.png"],
     ),
-    "new_items": (
-        [make_result("hsrl", 0, 5.0, extra={"before": 1.0, "after": 2.0, "whole": 3.0, "share_new": 0.5})],
-        ["new_items.md", "new_items.csv"],
-    ),
+    "churn": (CHANGED, ["churn.md", "churn.csv", "report.html"]),
+    "churn_days": (TURNED, ["churn_days.md", "churn_days.csv", "churn_days.png", "report.html"]),
 }
 
 
