@@ -54,6 +54,11 @@ class SASRec(nn.Module):
         width: d, a multiple of n_heads.
         n_layers, n_heads, dropout: of the attention blocks.
         per_item: False for items without free vectors.
+
+    Attributes:
+        shares_rows: whether items share free vectors.
+        looks_up: whether only the items of the batch are mapped, where these are fewer than all. Small catalogs map
+            all of them unless told otherwise, for the sake of results that were found so.
     """
 
     causal: Tensor
@@ -74,7 +79,7 @@ class SASRec(nn.Module):
         self.width = width
         self.register_buffer("item_features", item_features.float().clone(), persistent=True)  # (N + 1, F)
         self.item_map = nn.Linear(item_features.shape[1], width)
-        self.shares_rows = len(item_features) > OWN_ROWS + 1
+        self.shares_rows = self.looks_up = len(item_features) > OWN_ROWS + 1
         n_rows = SHARED_ROWS + 1 if self.shares_rows else len(item_features)
         self.item_free = nn.Embedding(n_rows, width, padding_idx=0) if per_item else None
         self.profile_map = nn.Sequential(nn.Linear(n_profile, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
@@ -119,8 +124,6 @@ class SASRec(nn.Module):
         order = length.argsort(stable=True)
         history, profile = history.index_select(0, order), profile.index_select(0, order)
         groups = self._groups(history, length.index_select(0, order))
-        # A table of all items, where it is small, costs less than to look up the items of the histories.
-        table = None if self.shares_rows else self.item_table()
         n_rows = len(self.item_features)
         # Tokens are rows of one table: the items, then the users of this batch.
         user_rows = torch.arange(n_rows, n_rows + len(history), device=history.device)
@@ -131,7 +134,7 @@ class SASRec(nn.Module):
             torch.cat([part[:, -group.width :].flatten() for part, group in zip(x.split(sizes), groups, strict=True)])
             for x in (rows, places)
         )
-        vectors = self._vectors(rows, self.profile_map(profile), table)
+        vectors = self._vectors(rows, self.profile_map(profile))
         tokens = self.dropout(vectors + functional.embedding(places, self.position))  # (S, d)
         for block in self.blocks[:-1]:
             tokens = block(tokens, groups)
@@ -139,11 +142,14 @@ class SASRec(nn.Module):
         assert isinstance(last, _Block)
         return self.norm(last.close(tokens, groups)).index_select(0, order.argsort())
 
-    def _vectors(self, rows: Tensor, users: Tensor, table: Tensor | None) -> Tensor:
-        """Return the vectors (S, d) of tokens: ids of items, or N + 1 and more for the users (B, d)."""
-        if table is not None:
-            return functional.embedding(rows, torch.cat([table, users]))
+    def _vectors(self, rows: Tensor, users: Tensor) -> Tensor:
+        """Return the vectors (S, d) of tokens: ids of items, or N + 1 and more for the users (B, d).
+
+        With no more items than tokens, a table of all items costs less than to look up those of the tokens.
+        """
         n_rows = len(self.item_features)
+        if not self.looks_up or n_rows <= len(rows):
+            return functional.embedding(rows, torch.cat([self.item_table(), users]))
         of_user = (rows >= n_rows).nonzero().squeeze(1)
         items = self.item_vectors(rows.masked_fill(rows >= n_rows, 0))
         return items.index_copy(0, of_user, users.index_select(0, rows[of_user] - n_rows))

@@ -72,6 +72,20 @@ def test_the_beam_finds_the_best_of_many(n_items: int, vocabulary: tuple[int, ..
     assert scores.gather(1, found - 1).mean() > 0.9 * scores.topk(64).values.mean() + 0.1 * scores[:, 0].mean()
 
 
+def test_the_beam_where_prefixes_have_one_item_or_many() -> None:
+    """Half of the users like prefixes with few items: they get C different ones, too, and all of those few."""
+    few = torch.cartesian_prod(torch.arange(12), torch.tensor([5, 9]), torch.tensor([3]))
+    many = torch.cartesian_prod(torch.arange(12, 16), torch.arange(16), torch.arange(12))
+    codes = torch.cat([torch.full((1, 3), -1), few, many])
+    parts = log_probs((16, 16, 16))
+    parts[0][::2, :12] += 30.0
+    found = SidIndex(codes, (16, 16, 16)).recall(parts, 30)
+    assert found.shape == (40, 30)
+    assert (found.sort().values.diff(dim=1) > 0).all()
+    assert (found >= 1).all()
+    assert torch.equal((found <= 24).sum(1)[::2], torch.full((20,), 24))
+
+
 def test_a_changed_catalog_is_searched_as_if_it_had_always_been_so() -> None:
     vocabulary = (8, 8, 8)
     codes = mostly_live(300, vocabulary)
