@@ -21,8 +21,8 @@ def test_it_measures_and_ranks_policies(
     assert capsys.readouterr().out.startswith(text.rstrip())
     rows = [line.split(" | ") for line in text.splitlines() if line.count("|") == 7]
     reward = {row[0].strip("| "): float(row[1]) for row in rows[1:] if "---" not in row[0]}
-    assert list(reward) == ["random", "predicted", "true, on arrival", "oracle", "far-sighted oracle"]
-    assert reward["random"] < reward["predicted"] < reward["true, on arrival"]
+    assert list(reward) == ["random", "predicted", "oracle, on arrival", "oracle", "far-sighted oracle"]
+    assert reward["random"] < reward["predicted"] < reward["oracle, on arrival"]
     assert reward["random"] < reward["oracle"]
     assert "user-steps a second, 4 at once" in text
 

@@ -21,7 +21,7 @@ from hsrl_gym.errors import HsrlError
 
 SMALL = {
     "n_ads": 600, "n_campaigns": 80, "n_categories": 6, "n_users": 100, "n_candidates": 32, "n_days": 7,
-    "n_segments": 4, "n_latent": 3, "n_features": 6, "n_profile": 5, "base": -1.0, "sale": 0.0,
+    "n_segments": 4, "n_latent": 3, "n_features": 6, "n_profile": 5, "base": 0.0, "sale": -1.0,
 }  # fmt: skip
 MODES = ["sid", "item"]
 
@@ -192,7 +192,7 @@ def test_pickling_keeps_the_day_and_what_follows() -> None:
 
 def test_simulators_play_different_users() -> None:
     train, held_out = small(), small(simulator="eval")
-    assert (len(train.sessions.core.profiles), len(held_out.sessions.core.profiles)) == (80, 20)
+    assert (len(train.sessions.core.profiles), len(held_out.sessions.core.profiles)) == (400, 100)
     assert not np.isin(train.bundle.users["train"].profile[:, 0], held_out.bundle.users["eval"].profile[:, 0]).any()
     assert small(simulator="true").sessions.core.profiles.equal(held_out.sessions.core.profiles)
 
@@ -217,7 +217,11 @@ def test_the_log_shows_only_what_was_on_sale_before_day_0() -> None:
     users = env.bundle.users["train"]
     assert np.isin(users.slate, env.sessions.market.live(SMALL["n_days"] - 1)).all()  # type: ignore[operator]
     assert 0.05 < users.clicks.mean() < 0.95
-    assert (users.history > 0).any()
+    filled = (users.history > 0).sum(1).reshape(80, 5)  # five requests of each user, in time order
+    assert (filled[:, 1:] >= filled[:, :-1]).all()
+    assert filled[:, -1].mean() > filled[:, 0].mean() + 1.0
+    assert (users.profile.reshape(80, 5, -1) == users.profile.reshape(80, 5, -1)[:, :1]).all()
+    assert len(np.unique(users.profile[:, 0])) == 80
 
 
 def test_knowing_the_user_pays() -> None:

@@ -38,7 +38,7 @@ class AdsEnv(SlateEnv):
     advertiser, 1 on average. `"revenue"`: what the advertiser pays, the bid for a click, 1 on average.
 
     ## Starting State
-    A user of the pool with the clicks of up to 25 requests, chosen by the seed and the number of the episode.
+    A logged request of a user, with the clicks until then, chosen by the seed and the number of the episode.
 
     ## Episode End
     Terminated when patience falls below 1; as in `SlateEnv`, and under every reward rule by clicks alone. Truncated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,11 +17,12 @@ from hsrl_gym.envs.ads.core import AdsCore
 from hsrl_gym.envs.ads.market import AdsMarket
 from hsrl_gym.envs.ads.recall import Recall
 from hsrl_gym.envs.ads.world import AdsUsers, AdsWorld
-from hsrl_gym.envs.core import SessionParams
+from hsrl_gym.envs.core import SessionParams, SessionState
 from hsrl_gym.progress import progress_bar
 from hsrl_gym.users.profile import ProfileEncoder
 
-_LOGGED_STEPS = 25  # requests of each user before day 0; one of them is kept
+_LOGGED_STEPS = 25  # requests of each user before day 0
+_KEPT = 5  # of these are in the log
 _GUESSES = 4  # candidates of which the logging policy shows the one it thinks best
 _LONG = 50_000  # ads from which on making the world takes seconds
 
@@ -46,7 +47,7 @@ def open_ads(config: AdsConfig, seed: int) -> AdsWorldBundle:
         bar.update()
         codebook = ads_codebook(market)
         bar.update()
-    cut = config.n_users - config.n_users // 5
+    cut = _KEPT * (config.n_users - config.n_users // 5)  # rows come by users
     width = config.n_profile
     bundle = Bundle(
         name="ads",
@@ -62,10 +63,10 @@ def open_ads(config: AdsConfig, seed: int) -> AdsWorldBundle:
 
 
 def write_ads_log(market: AdsMarket, world: AdsWorld) -> LoggedSlates:
-    """Return one logged request of each user (M rows), from the last day before day 0.
+    """Return 5 logged requests of each user, from the last day before day 0; rows (5 M) come by users.
 
     The logging policy shows, of 4 random candidates, the one whose content and quality it guesses to be best; the guess
-    is noisy. Each user's sessions so far, up to 25 requests without a pause, are the history.
+    is noisy. Each user makes 25 requests without a pause. What was clicked before a request is its history.
     """
     config = market.config
     profiles = torch.as_tensor(world.profiles)
@@ -75,33 +76,31 @@ def write_ads_log(market: AdsMarket, world: AdsWorld) -> LoggedSlates:
     empty = torch.zeros(config.n_users, HISTORY_LENGTH, dtype=torch.int64)
     core = AdsCore(AdsUsers(world, profiles), empty, params, "mean_with_cost", market)
     generator = torch.Generator().manual_seed(market.seed)
-    last = torch.randint(_LOGGED_STEPS, (config.n_users,), generator=generator)
+    kept = torch.rand(config.n_users, _LOGGED_STEPS, generator=generator).argsort(1) < _KEPT
     everyone = torch.arange(config.n_users)
-    state = core.initial(everyone, torch.zeros_like(everyone))
-    state = type(state)(**{**vars(state), "user": everyone})
-    history, slates, clicks = empty.clone(), empty[:, :1].clone(), torch.zeros(config.n_users, 1)
+    state = replace(core.initial(everyone, torch.zeros_like(everyone)), user=everyone)
+    rows: list[tuple[Tensor, ...]] = []
     for step in range(_LOGGED_STEPS):
-        slate = _guess(world, recall, state.user, state.stream, state.step, generator)
+        slate = _guess(world, recall, state, generator)
         after, outcome = core.transition(state, slate)
-        kept = last == step
-        history[kept], slates[kept], clicks[kept] = state.history[kept], slate[kept], outcome.clicks[kept]
+        user = kept[:, step].nonzero().squeeze(1)
+        rows.append((user, state.history[user].to(torch.int32), slate[user].to(torch.int32), outcome.clicks[user]))
         state = after
+    user, history, slates, clicks = (torch.cat(column) for column in zip(*rows, strict=True))
+    order = user.argsort(stable=True)
     return LoggedSlates(
-        profile=world.profiles,
-        history=history.to(torch.int32).numpy(),
-        slate=slates.to(torch.int32).numpy(),
-        clicks=clicks.to(torch.uint8).numpy(),
-        row=np.arange(config.n_users),
+        profile=world.profiles[user[order].numpy()],
+        history=history[order].numpy(),
+        slate=slates[order].numpy(),
+        clicks=clicks[order].to(torch.uint8).numpy(),
+        row=np.arange(len(order)),
     )
 
 
-def _guess(
-    world: AdsWorld, recall: Recall, user: Tensor, stream: Tensor, step: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Return the ads (B, 1) that the logging policy shows."""
-    some = recall.candidates(user, stream, step, _GUESSES)
-    nothing = torch.zeros(len(user), 1, dtype=torch.int64)
-    guess = world(torch.as_tensor(world.profiles)[user], nothing, some)
+def _guess(world: AdsWorld, recall: Recall, state: SessionState, generator: torch.Generator) -> Tensor:
+    """Return the ads (B, 1) that the logging policy shows to all users of the world."""
+    some = recall.candidates(state.user, state.stream, state.step, _GUESSES)
+    guess = world(torch.as_tensor(world.profiles), torch.zeros_like(state.history[:, :1]), some)
     guess = guess + torch.randn(guess.shape, generator=generator)
     return some.gather(1, guess.argmax(1, keepdim=True))
 
