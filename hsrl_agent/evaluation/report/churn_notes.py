@@ -115,9 +115,10 @@ def _kept(lines: Sequence[Line], reward: str) -> str:
         return ""
     took = [run.extra[STEPS_SEEN] for line in lines for run in line.runs if STEPS_SEEN in run.extra]
     long = f" ({np.mean(took):,.0f} user-steps)" if took else ""
+    enough = {label: percent >= LEAST_KEPT for label, percent in kept.items()}
     return (
-        f"With all items replaced, after 20 impressions an item{long}, the reward in percent of that with known vectors "
-        f"is {_each(kept, '{:.0f}')}. At least {LEAST_KEPT:.0f} {_holds({k: v >= LEAST_KEPT for k, v in kept.items()})}."
+        f"With all items replaced, after 20 impressions an item{long}, the reward in percent of that with known "
+        f"vectors is {_each(kept, '{:.0f}')}. At least {LEAST_KEPT:.0f} {_holds(enough)}."
     )
 
 
