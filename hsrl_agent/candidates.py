@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 BREADTH = 4  # children looked at per level and user, as a multiple of the candidates wanted
-_USERS_AT_ONCE = 32
+_USERS_AT_ONCE = 64
 
 
 class SidIndex(nn.Module):
@@ -26,6 +26,7 @@ class SidIndex(nn.Module):
         items: (n,) int64, ids of the live items by SID.
         keys: (n,) int64, their SIDs as numbers.
         has_buckets: whether some items share a SID.
+        fewest: L counts of children, of the prefix of each level that has fewest.
     """
 
     items: Tensor
@@ -59,6 +60,7 @@ class SidIndex(nn.Module):
         self._keep("keys", keys)
         self._keep("items", items)
         n_levels, below, prefix = len(self.vocabulary), len(keys), keys
+        self.fewest = [0] * n_levels
         for level in reversed(range(n_levels)):
             starts = torch.ones_like(prefix, dtype=torch.bool)
             starts[1:] = prefix[1:] != prefix[:-1]
@@ -66,6 +68,7 @@ class SidIndex(nn.Module):
                 self._keep(f"parent_{level + 1}", starts.cumsum(0) - 1)
             children = starts.nonzero().squeeze(1)
             self._keep(f"first_{level}", torch.cat([children, children.new_tensor([below])]))
+            self.fewest[level] = int(self.get_buffer(f"first_{level}").diff().min())
             prefix = prefix[children]
             self._keep(f"token_{level}", prefix % self.vocabulary[level])
             below, prefix = len(prefix), prefix.div(self.vocabulary[level], rounding_mode="floor")
@@ -114,8 +117,9 @@ class SidIndex(nn.Module):
                 scores = scores.index_select(1, self.get_buffer(f"parent_{level}")) + log_p.index_select(1, token)
                 nodes = torch.arange(len(token), device=scores.device).expand_as(scores)
             else:
-                # Each has a child, so that C of them are enough. Where most have few, it takes more to find `breadth`.
-                n_parents = max(n_candidates, breadth * self.n_prefixes(level - 1) // len(token))
+                # So many that they surely have C children, and probably `breadth`.
+                n_parents = breadth * self.n_prefixes(level - 1) // len(token) * 5 // 4
+                n_parents = max(n_parents, -(-n_candidates // self.fewest[level - 1]))
                 scores, nodes = _best(scores, nodes, n_parents, in_order=True)
                 scores, nodes = self._children(level - 1, scores, nodes, breadth)
                 scores = scores + log_p.gather(1, _look_up(token, nodes))
@@ -131,17 +135,22 @@ class SidIndex(nn.Module):
         """
         first = self.get_buffer(f"first_{level}")
         start, stop = _look_up(first, parents), _look_up(first[1:], parents)
-        count = (stop - start).masked_fill(scores.isneginf(), 0)
+        count = (stop - start).masked_fill_(scores.isneginf(), 0)
         end = count.cumsum(1)  # (B, W)
-        breadth = min(breadth, int(end[:, -1].max()))
+        least, most = (int(total) for total in end[:, -1].aminmax())
+        breadth = min(breadth, most)
         # The parent of a place is the number of parents whose children end before it.
         ends = torch.zeros(len(parents), breadth + 1, dtype=torch.long, device=parents.device)
         ends.scatter_add_(1, end.clamp(max=breadth), torch.ones_like(end))
         parent = ends[:, :breadth].cumsum(1)
-        beyond = parent == parents.shape[1]
-        parent.clamp_(max=parents.shape[1] - 1)
+        beyond = None if least >= breadth else parent == parents.shape[1]
+        if beyond is not None:
+            parent.masked_fill_(beyond, 0)
         children = (start - end + count).gather(1, parent).add_(torch.arange(breadth, device=parents.device))
-        return scores.gather(1, parent).masked_fill_(beyond, -torch.inf), children.masked_fill_(beyond, 0)
+        scores = scores.gather(1, parent)
+        if beyond is not None:
+            scores, children = scores.masked_fill_(beyond, -torch.inf), children.masked_fill_(beyond, 0)
+        return scores, children
 
 
 def _look_up(table: Tensor, rows: Tensor) -> Tensor:

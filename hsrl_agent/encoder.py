@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _SMALLEST_GROUP = 16  # users, on a CPU
-OWN_ROWS = 16_384  # items; the free vectors of a larger catalog share that many rows
+OWN_ROWS = 16_384  # items that have free vectors of their own
+SHARED_ROWS = 4_096  # free vectors of a larger catalog; four times as many make an update 1.3 times as long
 _FIBONACCI = 2_654_435_769  # 2^32 / golden ratio: multiplicative hashing (Knuth, TAOCP 3, 6.4)
 _UNSEEN = -1e9  # added to masked attention scores; finite, because every score of a padding token is masked
 
@@ -40,8 +41,8 @@ class SASRec(nn.Module):
 
     Eq. 10 takes the state and the history. The user's profile is the last token of the sequence, so its output depends
     on both, and a user without history needs no special case. An item's vector is a linear map of its features plus a
-    free vector. Beyond `OWN_ROWS` items, free vectors are shared by items with the same hash (the hashing trick:
-    Weinberger et al. 2009), and only the items of the batch are mapped. So neither weights nor time grow with N.
+    free vector. Beyond `OWN_ROWS` items, `SHARED_ROWS` free vectors are shared by items with the same hash (the hashing
+    trick: Weinberger et al. 2009), and only the items of the batch are mapped. So neither weights nor time grow with N.
 
     Padding is skipped and draws no dropout: users are sorted into a few groups of similar history length, and each
     group is as wide as its longest history. Operations on single tokens run on all groups at once.
@@ -53,6 +54,11 @@ class SASRec(nn.Module):
         width: d, a multiple of n_heads.
         n_layers, n_heads, dropout: of the attention blocks.
         per_item: False for items without free vectors.
+
+    Attributes:
+        shares_rows: whether items share free vectors.
+        looks_up: whether only the items of the batch are mapped, where these are fewer than all. Small catalogs map
+            all of them unless told otherwise, for the sake of results that were found so.
     """
 
     causal: Tensor
@@ -73,8 +79,8 @@ class SASRec(nn.Module):
         self.width = width
         self.register_buffer("item_features", item_features.float().clone(), persistent=True)  # (N + 1, F)
         self.item_map = nn.Linear(item_features.shape[1], width)
-        self.shares_rows = len(item_features) > OWN_ROWS + 1
-        n_rows = min(len(item_features), OWN_ROWS + 1)
+        self.shares_rows = self.looks_up = len(item_features) > OWN_ROWS + 1
+        n_rows = SHARED_ROWS + 1 if self.shares_rows else len(item_features)
         self.item_free = nn.Embedding(n_rows, width, padding_idx=0) if per_item else None
         self.profile_map = nn.Sequential(nn.Linear(n_profile, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.position = nn.Parameter(0.02 * torch.randn(history_length + 1, width))
@@ -87,10 +93,10 @@ class SASRec(nn.Module):
         self.register_buffer("causal", causal, persistent=False)
 
     def row_of(self, items: Tensor) -> Tensor:
-        """Return the row of each item's free vector: its id, or a hash of it in 1..`OWN_ROWS`; 0 for padding."""
+        """Return the row of each item's free vector: its id, or a hash of it in 1..`SHARED_ROWS`; 0 for padding."""
         if not self.shares_rows:
             return items
-        hashed = (items * _FIBONACCI) % (1 << 32) * OWN_ROWS >> 32
+        hashed = (items * _FIBONACCI) % (1 << 32) * SHARED_ROWS >> 32
         return (hashed + 1).masked_fill(items == 0, 0)
 
     def item_table(self) -> Tensor:
@@ -118,8 +124,6 @@ class SASRec(nn.Module):
         order = length.argsort(stable=True)
         history, profile = history.index_select(0, order), profile.index_select(0, order)
         groups = self._groups(history, length.index_select(0, order))
-        # A table of all items, where it is small, costs less than to look up the items of the histories.
-        table = None if self.shares_rows else self.item_table()
         n_rows = len(self.item_features)
         # Tokens are rows of one table: the items, then the users of this batch.
         user_rows = torch.arange(n_rows, n_rows + len(history), device=history.device)
@@ -130,7 +134,7 @@ class SASRec(nn.Module):
             torch.cat([part[:, -group.width :].flatten() for part, group in zip(x.split(sizes), groups, strict=True)])
             for x in (rows, places)
         )
-        vectors = self._vectors(rows, self.profile_map(profile), table)
+        vectors = self._vectors(rows, self.profile_map(profile))
         tokens = self.dropout(vectors + functional.embedding(places, self.position))  # (S, d)
         for block in self.blocks[:-1]:
             tokens = block(tokens, groups)
@@ -138,11 +142,14 @@ class SASRec(nn.Module):
         assert isinstance(last, _Block)
         return self.norm(last.close(tokens, groups)).index_select(0, order.argsort())
 
-    def _vectors(self, rows: Tensor, users: Tensor, table: Tensor | None) -> Tensor:
-        """Return the vectors (S, d) of tokens: ids of items, or N + 1 and more for the users (B, d)."""
-        if table is not None:
-            return functional.embedding(rows, torch.cat([table, users]))
+    def _vectors(self, rows: Tensor, users: Tensor) -> Tensor:
+        """Return the vectors (S, d) of tokens: ids of items, or N + 1 and more for the users (B, d).
+
+        With no more items than tokens, a table of all items costs less than to look up those of the tokens.
+        """
         n_rows = len(self.item_features)
+        if not self.looks_up or n_rows <= len(rows):
+            return functional.embedding(rows, torch.cat([self.item_table(), users]))
         of_user = (rows >= n_rows).nonzero().squeeze(1)
         items = self.item_vectors(rows.masked_fill(rows >= n_rows, 0))
         return items.index_copy(0, of_user, users.index_select(0, rows[of_user] - n_rows))

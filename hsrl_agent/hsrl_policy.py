@@ -125,6 +125,7 @@ class HSRLPolicy(SlatePolicy):
         sids = torch.as_tensor(self.codebook.codes).long()
         codes = self._tokens_of(torch.arange(len(sids)), sids)
         encoder = self._encoder(per_item=self.heads != "tower")
+        encoder.looks_up = encoder.looks_up or self.n_candidates is not None
         policy = self._policy_network(encoder)
         critic = MultiLevelCritic(
             self.width, codes.shape[1], self.critic_hidden, self.multi_level_critic, self.privileged_critic

@@ -38,6 +38,7 @@ BEFORE, ADDED, KNOWN, SEEN = "before", "added", "known_vectors", "impressions"
 REPLACED = {30: "replaced_30", 60: "replaced_60", 100: "replaced_100"}  # percent: stage
 BACK = "steps_until_back"  # user-steps until `ENOUGH` of "before" is back after 60%; the limit if it never is
 IS_BACK = "is_back"  # 1 if it is
+STEPS_SEEN = "steps_until_seen"  # user-steps that the impressions took
 ENOUGH = 0.95
 
 
@@ -136,7 +137,10 @@ def _when_known(judges: Judges, resident: Resident, new: NDArray[Any]) -> None:
     if resident.observes:
         visitor = resident.branch(judges.bundle)
         onboarder = visitor.envs.get_attr("sessions")[0].onboarder
+        steps = 0
         with undisturbed(resident.agent):
             while float(onboarder.impressions[new].double().mean()) < judges.spec.protocol_kwargs["impressions"]:
                 visitor.act(judges.spec.n_envs)
+                steps += judges.spec.n_envs
+        judges.found[STEPS_SEEN] = float(steps)
         judges.score(SEEN, resident, visitor.catalog)

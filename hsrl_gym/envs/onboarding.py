@@ -43,7 +43,7 @@ class Onboarding:
     """
 
     explore: float = 0.02
-    caution: float = 1.0
+    caution: float = 0.5
     move_every: int = 5
     enough: int = 100
     seed: int = 0

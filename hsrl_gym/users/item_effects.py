@@ -5,8 +5,9 @@ weight of the item's own would move it. The own weights of item i are Gaussian r
 
     affinity = content + b_i + x . f_i,   b_i ~ N(0, s_b^2),   f_i ~ N(0, s_f^2 I)
 
-An item with few impressions stays near its content, one with many goes where its clicks are. Weights are found by
-Newton's method item by item, both variances by EM with Laplace's approximation (Breslow and Clayton 1993).
+An item with few impressions stays near its content, one with many goes where its clicks are. Biases are posterior means
+by adaptive quadrature (Pinheiro and Bates 1995), refreshed after each epoch. Vectors are found at the end by Newton's
+method, item by item, and their variance by EM with Laplace's approximation (Breslow and Clayton 1993).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hsrl_gym.users.click_model import UserResponseModel
 _ROWS_AT_ONCE = 2048  # slates
 _AT_ONCE = 40_000  # impressions; each takes (d + 1)^2 numbers
 _MANY = 10  # impressions from which on an item gets a vector of its own, not only a bias
-_VARIANCES = (1e-3, 9.0)  # of biases: the least and the largest
+_VARIANCES = (1e-3, 20.0)  # of biases: the least and the largest
 _BISECTIONS, _NEWTON_STEPS = 10, 3
 _ROUNDS = 6  # of EM, for vectors
 _N_POINTS = 9  # of the quadrature

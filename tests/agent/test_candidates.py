@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hsrl_agent import HSRL, HSRLPolicy
 from hsrl_agent.candidates import BREADTH, SidIndex, with_shown
+from hsrl_agent.encoder import SHARED_ROWS
 from hsrl_agent.pretraining import cloning_loss
 from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.errors import HsrlError
@@ -69,6 +70,20 @@ def test_the_beam_finds_the_best_of_many(n_items: int, vocabulary: tuple[int, ..
     share = (best.unsqueeze(2) == found.unsqueeze(1)).any(2).float().mean()
     assert share > 0.9
     assert scores.gather(1, found - 1).mean() > 0.9 * scores.topk(64).values.mean() + 0.1 * scores[:, 0].mean()
+
+
+def test_the_beam_where_prefixes_have_one_item_or_many() -> None:
+    """Half of the users like prefixes with few items: they get C different ones, too, and all of those few."""
+    few = torch.cartesian_prod(torch.arange(12), torch.tensor([5, 9]), torch.tensor([3]))
+    many = torch.cartesian_prod(torch.arange(12, 16), torch.arange(16), torch.arange(12))
+    codes = torch.cat([torch.full((1, 3), -1), few, many])
+    parts = log_probs((16, 16, 16))
+    parts[0][::2, :12] += 30.0
+    found = SidIndex(codes, (16, 16, 16)).recall(parts, 30)
+    assert found.shape == (40, 30)
+    assert (found.sort().values.diff(dim=1) > 0).all()
+    assert (found >= 1).all()
+    assert torch.equal((found <= 24).sum(1)[::2], torch.full((20,), 24))
 
 
 def test_a_changed_catalog_is_searched_as_if_it_had_always_been_so() -> None:
@@ -199,7 +214,7 @@ def agent_of(n_items: int, **network: Any) -> HSRL:
 
 
 def test_no_tensor_of_users_times_items() -> None:
-    """In deciding, updating and pretraining, nothing is larger than the free vectors: 160 users, 20,000 items."""
+    """In deciding, updating and pretraining, what is largest has a number for each user and shared free vector."""
     n_users, n_items = 160, 20_000
     agent = agent_of(n_items, n_candidates=16)
     some, seen = batch(n_users, n_items), observations(n_users, n_items)
@@ -208,7 +223,7 @@ def test_no_tensor_of_users_times_items() -> None:
         agent.policy.predict(seen)
         agent.objective(some).backward()
         cloning_loss(agent.policy, log).backward()
-    assert largest.size <= 8 * 16_385 < n_users * n_items / 10
+    assert largest.size <= n_users * (SHARED_ROWS + 1) < n_users * n_items / 4
     with Largest() as plain:
         agent.policy.n_candidates = None
         agent.policy.predict(seen)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from plain import plain_encoder, small_encoder
-from torch import Tensor
-from torch.nn import functional
 
-from hsrl_agent.encoder import OWN_ROWS, SASRec
+from hsrl_agent.encoder import OWN_ROWS, SHARED_ROWS, SASRec
 
 
 def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
@@ -77,19 +73,19 @@ def test_another_device_than_the_cpu_gets_one_group(monkeypatch: pytest.MonkeyPa
 
 def test_a_large_catalog_shares_free_vectors_and_looks_up_only_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of 8 rows for 30 items; states and gradients are those of the table of all items."""
-    monkeypatch.setattr("hsrl_agent.encoder.OWN_ROWS", 8)
+    monkeypatch.setattr("hsrl_agent.encoder.OWN_ROWS", 20)
+    monkeypatch.setattr("hsrl_agent.encoder.SHARED_ROWS", 8)
     net = small_encoder(30)
     rows = net.row_of(torch.arange(31))
     assert net.item_free is not None
     assert net.item_free.weight.shape == (9, 8)
     assert rows[0] == 0
     assert set(rows[1:].tolist()) == set(range(1, 9))
-    profile, history = torch.randn(9, 2), torch.randint(1, 31, (9, 5))
-    history = history * (torch.arange(5) >= torch.randint(0, 6, (9, 1)))
+    profile, history = torch.randn(4, 2), torch.randint(1, 31, (4, 5))
+    history = history * (torch.arange(5) >= torch.randint(0, 6, (4, 1)))
     weights = list(net.parameters())
     states = []
-    for shares in (True, False):  # False: by the table, as a small catalog
-        monkeypatch.setattr(net, "_vectors", net._vectors if shares else by_table(net))
+    for net.looks_up in (True, False):  # False: by the table, as a small catalog
         state = net(profile, history)
         states.append((state.detach(), *torch.autograd.grad(state.square().sum() + state[:, 0].sum(), weights)))
     for one, two in zip(*states, strict=True):
@@ -97,17 +93,13 @@ def test_a_large_catalog_shares_free_vectors_and_looks_up_only_its_own(monkeypat
     torch.testing.assert_close(net.item_vectors(history), net.item_table()[history])
 
 
-def by_table(net: SASRec) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
-    """Return `net._vectors` with the table of all items."""
-    return lambda rows, users, table: functional.embedding(rows, torch.cat([net.item_table(), users]))
-
-
 def test_every_item_has_a_row_of_its_own_below_that() -> None:
     net = SASRec(torch.zeros(OWN_ROWS + 1, 1), n_profile=1, history_length=2, width=2, n_layers=1, n_heads=1)
     assert not net.shares_rows
     assert torch.equal(net.row_of(torch.arange(OWN_ROWS + 1)), torch.arange(OWN_ROWS + 1))
-    larger = SASRec(torch.zeros(10 * OWN_ROWS, 1), n_profile=1, history_length=2, width=2, n_layers=1, n_heads=1)
-    counts = larger.row_of(torch.arange(1, 10 * OWN_ROWS)).bincount(minlength=OWN_ROWS + 1)
+    larger = SASRec(torch.zeros(OWN_ROWS + 2, 1), n_profile=1, history_length=2, width=2, n_layers=1, n_heads=1)
+    assert larger.shares_rows
+    counts = larger.row_of(torch.arange(1, 10 * SHARED_ROWS)).bincount(minlength=SHARED_ROWS + 1)
     assert counts[0] == 0
     assert counts[1:].min() >= 8
     assert counts.max() <= 12  # about ten each

@@ -13,7 +13,8 @@ import scale
 def test_the_command_measures_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hsrl_agent.encoder.OWN_ROWS", 150)
+    for name in ("OWN_ROWS", "SHARED_ROWS"):
+        monkeypatch.setattr(f"hsrl_agent.encoder.{name}", 150)
     call = ["--sizes", "100,200,300", "--candidates", "20", "--rounds", "1", "--most", "9000"]
     assert scale.main([*call, f"--out={tmp_path}"]) == 0
     found = pd.read_csv(tmp_path / "scale.csv").set_index(["method", "items"])

@@ -385,3 +385,18 @@ def test_provenance_that_is_not_plain_leaves_nothing(tiny_bundle: Bundle, tmp_pa
     with pytest.raises(yaml.YAMLError):
         save_bundle(replace(tiny_bundle, provenance={"seed": np.int64(3)}), tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_of_a_large_catalog_stay_in_their_files(
+    tiny_bundle: Bundle, tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsrl_gym.users.large.LARGE_FROM", 1)
+    loaded = load_bundle(tiny_bundle_folder)
+    assert loaded.content_digest == tiny_bundle.content_digest
+    maps = Path("/proc/self/maps")
+    if maps.exists():  # Linux
+        mapped = maps.read_text()
+        for name in ("codebook", "simulator_train", "simulator_eval"):
+            assert str(tiny_bundle_folder / f"{name}.safetensors") in mapped, name
+    features = loaded.simulators["train"].get_buffer("item_features")
+    assert features.data_ptr() == loaded.codebook.features.ctypes.data  # not once more for each user

@@ -34,6 +34,7 @@ from hsrl_agent.evaluation.churn_table import (
     KNOWN,
     REPLACED,
     SEEN,
+    STEPS_SEEN,
     Replacement,
     after,
 )
@@ -91,6 +92,7 @@ def test_every_stage_is_scored_by_both_users(hsrl_run: RunResult) -> None:
     assert hsrl_run.extra[entry(BEFORE, SHARE)] == 0.0
     assert entry(BEFORE, CLICKS) not in hsrl_run.extra  # of items that nobody was shown
     assert 0.0 < hsrl_run.extra[entry(ADDED, SHARE)] < 1.0
+    assert hsrl_run.extra[STEPS_SEEN] == 16  # 2 impressions of 30 items, by 8 users with 4 slots a step
     for stage in (REPLACED[100], KNOWN, SEEN, after(32)):
         assert hsrl_run.extra[entry(stage, SHARE)] == 1.0
         assert 0.0 < hsrl_run.extra[entry(stage, CLICKS)] < 1.0

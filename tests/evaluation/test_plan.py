@@ -60,7 +60,9 @@ def test_notes_say_what_is_played_and_with_which_settings(bundle: str) -> None:
     assert "synthetic data, no real user" in synthetic
     assert settings == "RL4RS: settings: tuned on this bundle under sweet_point (rl4rs)."
     left_out, settings = plan_of(f"--envs={ENV}", bundle).notes
-    assert left_out == "The preset quick leaves out hac-pretrained, hsrl-items; --methods can name them."
+    assert (
+        left_out == "The preset quick leaves out hac-pretrained, hsrl-items, hsrl-two-tower; --methods can name them."
+    )
     assert settings == "RL4RS tiny: settings: the code's defaults; none were tuned on this bundle."
     whole = plan_of(f"--envs={ENV}", bundle, "--preset=standard")
     assert len(whole.notes) == 1

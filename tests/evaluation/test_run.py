@@ -150,8 +150,9 @@ def test_the_oracle_asks_the_users_who_score(
     envs = make_eval_envs(spec, "item", 20, "true")
     agent: Any = resolve("oracle").make(make_vec_env(ENV, 2, bundle=spec.bundle, action_mode="item"), 0)
     observation, _ = envs.reset(seed=spec.eval_seed)
-    probability = envs.sessions.core.respond(envs.state.user, envs.state.history, agent.live.expand(20, -1))
-    best = agent.live[probability.topk(envs.bundle.slate_size).indices].numpy() - 1
+    live = torch.as_tensor(envs.catalog.live_items)
+    probability = envs.sessions.core.respond(envs.state.user, envs.state.history, live.expand(20, -1))
+    best = live[probability.topk(envs.bundle.slate_size).indices].numpy() - 1
     np.testing.assert_array_equal(agent.bind(envs).predict(observation)[0], best)
     assert evaluate(agent, envs, 20, spec.eval_seed).summary() == result.true_score
 

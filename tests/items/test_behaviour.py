@@ -11,6 +11,7 @@ from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.data.log import LoggedSlates
 from hsrl_gym.items.behaviour import WIDTH, behaviour_vectors
 from hsrl_gym.users.click_model import SimulatorConfig, UserResponseModel
+from hsrl_gym.users.ensemble import as_one
 
 N_ITEMS = 40
 
@@ -84,3 +85,28 @@ def test_of_a_learned_user(tiny_bundle: Bundle) -> None:
     assert vectors.dtype == np.float32
     assert np.isfinite(vectors).all()
     assert vectors[1:].std() > 0.0
+
+
+@pytest.mark.parametrize("ensemble_size", [1, 2])
+def test_of_a_large_catalog(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, ensemble_size: int) -> None:
+    """Responses as of a small one; effects of the items not measured are predicted from their tables."""
+    users = tiny_bundle.users["train"]
+    model = as_one([tiny_bundle.simulators[name] for name in ("train", "eval")][:ensemble_size])  # type: ignore[misc]
+    small = behaviour_vectors(model, users)
+    monkeypatch.setattr("hsrl_gym.users.large.LARGE_FROM", 1)
+    monkeypatch.setattr("hsrl_gym.items.behaviour._ITEMS_AT_ONCE", 7)
+    monkeypatch.setattr("hsrl_gym.items.behaviour._N_MEASURED", 45)
+    monkeypatch.setattr("hsrl_gym.items.behaviour._N_KERNELS", 30)
+    large = behaviour_vectors(model, users)
+    assert large.shape == small.shape
+    assert large.dtype == np.float32
+    assert not large[0].any()
+    distances = [
+        [
+            np.linalg.norm(vectors[1:31, half] - vectors[31:, half], axis=1)
+            for half in (slice(WIDTH), slice(WIDTH, None))
+        ]
+        for vectors in (small, large)
+    ]
+    np.testing.assert_allclose(distances[1][0], distances[0][0], atol=2e-3)
+    assert np.corrcoef(distances[1][1], distances[0][1])[0, 1] > 0.95

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.envs import synthetic_log
 from hsrl_gym.envs.core import SessionParams, SlateCore, append_clicked
 from hsrl_gym.envs.synthetic_log import write_log
 from hsrl_gym.errors import HsrlError
@@ -305,3 +306,26 @@ def test_the_core_plays_it(tiny_world: SyntheticWorld) -> None:
         variance += float((probability * (1 - probability)).sum())
         clicked += float(outcome.clicks.sum())
     assert abs(clicked - expected) < 4 * np.sqrt(variance)
+
+
+# --- logs of large catalogs
+
+
+def test_a_large_catalog_writes_a_log(tiny_world: SyntheticWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsrl_gym.users.large.LARGE_FROM", 1)
+    log, same = write_log(tiny_world, 1_000), write_log(tiny_world, 1_000)
+    np.testing.assert_array_equal(log.slate, same.slate)
+    assert (np.diff(np.sort(log.slate, axis=1), axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("who", [None, 3])
+def test_large_catalogs_have_the_same_chances(tiny_world: SyntheticWorld, who: int | None) -> None:
+    shown = []
+    for policies in (synthetic_log._Race, synthetic_log._Draws):
+        choose = policies(tiny_world, 0.3, np.random.default_rng(0))  # the same noise for both
+        slates = choose(np.full(4_000, who or 0), np.full(4_000, who is not None))
+        assert slates.shape == (4_000, 4)
+        assert (np.diff(np.sort(slates, axis=1), axis=1) > 0).all()  # no item twice
+        shown.append(np.bincount(slates.ravel(), minlength=61)[1:])
+    often = shown[0] >= 20
+    assert stats.chi2_contingency(np.stack(shown)[:, often]).pvalue > 0.01

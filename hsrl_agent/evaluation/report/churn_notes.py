@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hsrl_agent.evaluation.churn import REWARD, SHARE, entry
-from hsrl_agent.evaluation.churn_table import ADDED, BACK, BEFORE, ENOUGH, IS_BACK, KNOWN, REPLACED, SEEN, after
+from hsrl_agent.evaluation.churn_table import (
+    ADDED,
+    BACK,
+    BEFORE,
+    ENOUGH,
+    IS_BACK,
+    KNOWN,
+    REPLACED,
+    SEEN,
+    STEPS_SEEN,
+    after,
+)
 from hsrl_agent.evaluation.report.grouping import ORACLE, Line
 from hsrl_agent.evaluation.report.text import listed
 from hsrl_agent.evaluation.result import RunResult
@@ -102,9 +113,12 @@ def _kept(lines: Sequence[Line], reward: str) -> str:
     kept = _percent(lines, lambda line: ratios(line, entry(SEEN, reward), entry(KNOWN, reward)))
     if not kept:
         return ""
+    took = [run.extra[STEPS_SEEN] for line in lines for run in line.runs if STEPS_SEEN in run.extra]
+    long = f" ({np.mean(took):,.0f} user-steps)" if took else ""
+    enough = {label: percent >= LEAST_KEPT for label, percent in kept.items()}
     return (
-        "With all items replaced, after 20 impressions an item, the reward in percent of that with known vectors is "
-        f"{_each(kept, '{:.0f}')}. At least {LEAST_KEPT:.0f} {_holds({k: v >= LEAST_KEPT for k, v in kept.items()})}."
+        f"With all items replaced, after 20 impressions an item{long}, the reward in percent of that with known "
+        f"vectors is {_each(kept, '{:.0f}')}. At least {LEAST_KEPT:.0f} {_holds(enough)}."
     )
 
 

@@ -53,7 +53,14 @@ RUNS = [
         "hac", 0, added__reward=9.0, added__share_new=0.1, replaced_100__reward=5.0, steps_until_back=9600, is_back=0
     ),
     changed(
-        "hsrl", 1, True, added__reward=9.9, added__share_new=0.4, impressions__reward=8.0, known_vectors__reward=8.0
+        "hsrl",
+        1,
+        True,
+        added__reward=9.9,
+        added__share_new=0.4,
+        impressions__reward=8.0,
+        known_vectors__reward=8.0,
+        steps_until_seen=3200,
     ),
     changed("hsrl", 0, added__reward=9.7, added__share_new=0.02, steps_until_back=800, is_back=1),
     changed("hsrl", 1, added__reward=9.9, added__share_new=0.04, steps_until_back=2400, is_back=1),
@@ -82,7 +89,8 @@ def test_notes_say_what_holds() -> None:
     for told in (
         "costs, gains being below zero, -5.0% (Greedy oracle), 10.0% (HAC), 2.0% (HSRL) and 1.0% (HSRL, onboarding). "
         "At most 2% does not hold for HAC.",
-        "with known vectors is 100 (HSRL, onboarding). At least 90 holds for all.",
+        "after 20 impressions an item (3,200 user-steps), the reward in percent of that with known vectors is "
+        "100 (HSRL, onboarding). At least 90 holds for all.",
         "is left 100% (Greedy oracle) and 50% (HAC).",
         "0.60 of the greedy oracle's slates, and of the others' 0.10 (HAC), 0.03 (HSRL) and 0.40 (HSRL, onboarding). "
         "Half of the oracle's share does not hold for HAC and HSRL.",
