@@ -32,7 +32,7 @@ def test_presets_are_what_they_are_for() -> None:
     assert (full.steps, len(full.seeds), full.episodes) == (1_600_000, 5, 500)  # the paper's 50,000 steps of 32 users
     assert (standard.steps, len(standard.seeds), standard.episodes) == (9_600, 5, 500)
     assert quick.methods is not None
-    assert set(METHODS) - set(quick.methods) == {"hac-pretrained", "hsrl-items"}
+    assert set(METHODS) - set(quick.methods) == {"hac-pretrained", "hsrl-items", "hsrl-two-tower"}
 
 
 @pytest.mark.parametrize(
