@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-BREADTH = 4  # children looked at per level and user, as a multiple of the candidates wanted
+# Children looked at per level and user, as a multiple of the candidates wanted. With 512 of 1,000,000 random items, 2
+# finds 99.7% of the best ten and 84% of the best hundred, 4 finds 100% and 96%.
+BREADTH = 4
 _USERS_AT_ONCE = 64
 
 
