@@ -115,10 +115,14 @@ def _kept(lines: Sequence[Line], reward: str) -> str:
         return ""
     took = [run.extra[STEPS_SEEN] for line in lines for run in line.runs if STEPS_SEEN in run.extra]
     long = f" ({np.mean(took):,.0f} user-steps)" if took else ""
-    enough = {label: percent >= LEAST_KEPT for label, percent in kept.items()}
+    worse = _percent(lines, lambda line: ratios(line, entry(KNOWN, reward), entry(REPLACED[100], reward)))
+    void = [label for label in kept if worse.get(label, 100.0) < 100.0]
+    enough = {label: percent >= LEAST_KEPT for label, percent in kept.items() if label not in void}
+    aim = f" At least {LEAST_KEPT:.0f} {_holds(enough)}." if enough else ""
+    doubt = f" This says nothing for {listed(void)}: known vectors do worse there than guesses." if void else ""
     return (
         f"With all items replaced, after 20 impressions an item{long}, the reward in percent of that with known "
-        f"vectors is {_each(kept, '{:.0f}')}. At least {LEAST_KEPT:.0f} {_holds(enough)}."
+        f"vectors is {_each(kept, '{:.0f}')}.{aim}{doubt}"
     )
 
 
@@ -143,17 +147,22 @@ def _share(lines: Sequence[Line]) -> str:
 
 
 def _back(lines: Sequence[Line]) -> str:
-    """Return how long it took HSRL, and the fastest of the others, to have enough of the reward back."""
+    """Return how long it took HSRL, and the other with the most reward before, to have enough of it back."""
     told = [(found.mean, line) for line in lines if line.learns_online and (found := mean_of(line, BACK))]
     ours, others = ([one for one in told if (one[1].method.name == REFERENCE) == own] for own in (True, False))
     if not ours or not others:
         return ""
-    (steps, first), (their_steps, rival) = (min(some, key=lambda one: one[0]) for some in (ours, others))
-    half = "holds" if steps <= their_steps / 2 else "does not hold"
+    (steps, first), (their_steps, rival) = (max(some, key=_reward_before) for some in (ours, others))
+    half = "holds" if all(map(is_back, first.runs)) and steps <= their_steps / 2 else "does not hold"
     return (
         f"After a change of 60%, {ENOUGH:.0%} of the reward is back in {_steps(first, steps)} of {first.label}; "
-        f"the fastest other, {rival.label}, takes {_steps(rival, their_steps)}. Half as many {half}."
+        f"the best other before it, {rival.label}, takes {_steps(rival, their_steps)}. Half as many {half}."
     )
+
+
+def _reward_before(one: tuple[float, Line]) -> float:
+    found = mean_of(one[1], entry(BEFORE, REWARD))
+    return -np.inf if found is None else found.mean
 
 
 def _steps(line: Line, steps: float) -> str:

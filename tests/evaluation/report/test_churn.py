@@ -94,10 +94,22 @@ def test_notes_say_what_holds() -> None:
         "is left 100% (Greedy oracle) and 50% (HAC).",
         "0.60 of the greedy oracle's slates, and of the others' 0.10 (HAC), 0.03 (HSRL) and 0.40 (HSRL, onboarding). "
         "Half of the oracle's share does not hold for HAC and HSRL.",
-        "is back in 1,600 user-steps of HSRL; the fastest other, HAC, takes 9,600 user-steps (never in 1 of 1 runs). "
-        "Half as many holds.",
+        "is back in 1,600 user-steps of HSRL; the best other before it, HAC, takes 9,600 user-steps "
+        "(never in 1 of 1 runs). Half as many holds.",
     ):
         assert told in notes
+
+
+def test_what_a_note_cannot_say() -> None:
+    """Known vectors that do worse than guesses are no reference, and a reward that is never back is not back soon."""
+    runs = [
+        changed("hac", 0, steps_until_back=6400, is_back=0),
+        changed("hsrl", 0, steps_until_back=800, is_back=0),
+        changed("hsrl", 0, True, replaced_100__reward=5.0, impressions__reward=6.0, known_vectors__reward=4.0),
+    ]
+    notes = " ".join(churn_sheet(runs).tables[0].notes)
+    assert "is 150 (HSRL, onboarding). This says nothing for HSRL, onboarding: known vectors do worse" in notes
+    assert "Half as many does not hold." in notes
 
 
 def test_each_user_has_a_table() -> None:
