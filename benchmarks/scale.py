@@ -65,7 +65,11 @@ class Entry:
         return None if not taken else 1e3 * statistics.median(taken)
 
 
-TIMED = {"decide": f"Decision, {N_USERS} users", "update": f"Update, {BATCH} transitions"}
+TIMED = {
+    "decide": f"Decision, {N_USERS} users",
+    "update": f"Update, {BATCH} transitions",
+    "follow": "Policy follows a move of 3 items",
+}
 
 
 def random_codebook(n_items: int, seed: int = 0) -> Codebook:
@@ -139,7 +143,18 @@ def actions_of(agent: HSRL, n_items: int) -> dict[str, tuple[Callable[[], Any], 
     users, batch = random_batch(N_USERS, n_items).observations, random_batch(BATCH, n_items)
     seen = {name: column.numpy() for name, column in users.items()}
     agent.replay_buffer.sample = lambda batch_size: batch  # type: ignore[method-assign,assignment,misc]
-    return {"decide": (lambda: agent.predict(seen), N_USERS), "update": (lambda: agent.train(1, BATCH), BATCH)}
+    return {
+        "decide": (lambda: agent.predict(seen), N_USERS),
+        "update": (lambda: agent.train(1, BATCH), BATCH),
+        "follow": (lambda: follow_a_move(agent), 1),
+    }
+
+
+def follow_a_move(agent: HSRL) -> None:
+    """Move three items to other vectors, as onboarding does, and let the policy follow; the catalog's part counts."""
+    catalog = agent.policy.catalog
+    catalog.move([1, 2, 3], -catalog.vectors[[1, 2, 3]])
+    agent.policy.follow()
 
 
 def memory(agent: HSRL) -> float:

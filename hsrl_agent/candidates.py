@@ -6,10 +6,13 @@ Letters: B users, C candidates, L levels, V_l tokens of level l, N items, n_l li
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from hsrl_gym.errors import HsrlError
 
 # Children looked at per level and user, as a multiple of the candidates wanted. With 512 of 1,000,000 random items, 2
 # finds 99.7% of the best ten and 84% of the best hundred, 4 finds 100% and 96%.
@@ -35,8 +38,14 @@ class SidIndex(nn.Module):
     keys: Tensor
 
     def __init__(self, codes: Tensor, vocabulary: Sequence[int]) -> None:
-        """Index the codes (N + 1, L) of a catalog, -1 where an item is not live."""
+        """Index the codes (N + 1, L) of a catalog, -1 where an item is not live.
+
+        Raises:
+            HsrlError: for more SIDs than 64-bit numbers can name.
+        """
         super().__init__()
+        if prod(vocabulary) >= 2**63:
+            raise HsrlError(f"got a vocabulary of {tuple(vocabulary)}, expected fewer than 2^63 SIDs.")
         self.vocabulary, self.n_items = tuple(vocabulary), len(codes) - 1
         live = (codes[:, 0] >= 0).nonzero().squeeze(1)
         keys, order = self.key(codes[live].long()).sort(stable=True)

@@ -56,13 +56,16 @@ class SASRec(nn.Module):
         per_item: False for items without free vectors.
 
     Attributes:
-        shares_rows: whether items share free vectors.
+        has_arrived: (N + 1,) bool; an item without it has a free vector of 0, and learns none. Histories hold items
+            before they are on sale, and what is learned there says nothing of how they are liked.
+        shares_rows: whether items share free vectors. Then they have them from the start.
         looks_up: whether only the items of the batch are mapped, where these are fewer than all. Small catalogs map
             all of them unless told otherwise, for the sake of results that were found so.
     """
 
     causal: Tensor
     item_features: Tensor
+    has_arrived: Tensor
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class SASRec(nn.Module):
         super().__init__()
         self.width = width
         self.register_buffer("item_features", item_features.float().clone(), persistent=True)  # (N + 1, F)
+        self.register_buffer("has_arrived", torch.ones(len(item_features), dtype=torch.bool))
+        self._all_arrived = True
         self.item_map = nn.Linear(item_features.shape[1], width)
         self.shares_rows = self.looks_up = len(item_features) > OWN_ROWS + 1
         n_rows = SHARED_ROWS + 1 if self.shares_rows else len(item_features)
@@ -99,12 +104,24 @@ class SASRec(nn.Module):
         hashed = (items * _FIBONACCI) % (1 << 32) * SHARED_ROWS >> 32
         return (hashed + 1).masked_fill(items == 0, 0)
 
+    def hold_back(self, items: Tensor) -> None:
+        """Take the free vectors of items (M,) away until they are on sale."""
+        if self.item_free is not None and not self.shares_rows:
+            self.has_arrived[items] = False
+            self._all_arrived = bool(self.has_arrived.all())
+
+    def free_vectors(self) -> Tensor:
+        """Return the free vectors, (N + 1, d), or `SHARED_ROWS` + 1 of them if items share them."""
+        assert self.item_free is not None
+        weight = self.item_free.weight
+        return weight if self._all_arrived else weight * self.has_arrived.unsqueeze(1)
+
     def item_table(self) -> Tensor:
         """Return the vectors of all items, (N + 1, d)."""
         mapped = self.item_map(self.item_features)
         if self.item_free is None:
             return mapped
-        return mapped + (self.item_free(self._all_rows()) if self.shares_rows else self.item_free.weight)
+        return mapped + (self.item_free(self._all_rows()) if self.shares_rows else self.free_vectors())
 
     def _all_rows(self) -> Tensor:
         return self.row_of(torch.arange(len(self.item_features), device=self.item_features.device))
@@ -112,11 +129,20 @@ class SASRec(nn.Module):
     def item_vectors(self, items: Tensor) -> Tensor:
         """Return the vectors of some items, (.., d) for ids (..)."""
         mapped = self.item_map(functional.embedding(items, self.item_features))
-        return mapped if self.item_free is None else mapped + self.item_free(self.row_of(items))
+        if self.item_free is None:
+            return mapped
+        return mapped + functional.embedding(self.row_of(items), self.free_vectors(), padding_idx=0)
 
-    def refresh(self, items: Tensor, inputs: Tensor) -> None:
-        """Take new inputs (M, F) of items (M,)."""
+    @torch.no_grad()
+    def refresh(self, items: Tensor, inputs: Tensor, is_live: Tensor) -> None:
+        """Take new inputs (M, F) of items (M,), and which of them are on sale; one that was not yet starts at 0."""
         self.item_features[items] = inputs
+        new = items[is_live & ~self.has_arrived[items]]
+        if len(new):
+            assert self.item_free is not None
+            self.item_free.weight[new] = 0.0
+            self.has_arrived[new] = True
+            self._all_arrived = bool(self.has_arrived.all())
 
     def forward(self, profile: Tensor, history: Tensor) -> Tensor:
         """Return c_0 (B, d) for profile (B, P) float and history (B, H) int64: right-aligned item ids, 0 is padding."""

@@ -99,7 +99,7 @@ class HSRL(PretrainedFromLog, PaperHSRL):
         """Return the critic's loss (eq. 20), with a gradient for the critic's own weights only."""
         network, observations = self.policy.network, batch.observations
         with torch.no_grad():
-            _, contexts = network.policy(network.encoder(observations["profile"], observations["history"].long()))
+            _, contexts = network.act(observations["profile"], observations["history"].long())
             target = self.td_target(batch, self.target_value(batch.next_observations, batch.next_patience))
         value, _ = network.critic(contexts, batch.patience)
         return critic_loss(value, target)

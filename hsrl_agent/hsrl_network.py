@@ -77,16 +77,21 @@ class HSRLNetwork(nn.Module):
             nn.init.zeros_(self.residual.weight)
         self.register_buffer("codes", codes[1:].long())  # (N, L); item i stands in row i - 1
         self.register_buffer("is_live", (codes[1:] >= 0).all(1))  # (N,)
+        self.tokens_are_items = policy.vocabulary == (len(codes) - 1,)
 
     def forward(self, profile: Tensor, history: Tensor, patience: Tensor | None = None) -> Plan:
         """Return the plan for profile (B, P) and history (B, H); patience (B,) is for a privileged critic."""
-        log_probs, contexts = self.policy(self.encoder(profile, history))
+        log_probs, contexts = self.act(profile, history)
         value, level_values = self.critic(contexts, patience)
         return Plan(log_probs, value, level_values, contexts)
 
+    def act(self, profile: Tensor, history: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return log p of the tokens, L tensors (B, V_l), and the contexts c_0 to c_L (B, L + 1, d)."""
+        return self.policy(self.encoder(profile, history), self.is_live if self.tokens_are_items else None)
+
     def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
         """Take the catalog's new inputs (M, F) and tokens (M, L) of items (M,); the first token is -1 if not live."""
-        self.encoder.refresh(items, inputs)
+        self.encoder.refresh(items, inputs, codes[:, 0] >= 0)
         self.codes[items - 1] = codes
         self.is_live[items - 1] = codes[:, 0] >= 0
 
@@ -109,7 +114,7 @@ class HSRLNetwork(nn.Module):
         """Return the free vectors of the encoder but that of padding; and the one of each item, (N,), if shared."""
         assert self.encoder.item_free is not None
         items = torch.arange(1, len(self.codes) + 1, device=self.codes.device) if self.encoder.shares_rows else None
-        return self.encoder.item_free.weight[1:], None if items is None else self.encoder.row_of(items) - 1
+        return self.encoder.free_vectors()[1:], None if items is None else self.encoder.row_of(items) - 1
 
     def scores_of(self, plan: Plan, items: Tensor) -> Tensor:
         """Return the scores of some items, (B, C) for ids (B, C): what `item_scores` says, without a tensor of B x N.
@@ -130,7 +135,7 @@ class HSRLNetwork(nn.Module):
         assert self.residual is not None
         assert self.encoder.item_free is not None
         asked = plan.contexts[:, -1] @ self.residual.weight[:-1] + self.residual.weight[-1]  # (B, d)
-        rows, free = self.encoder.row_of(items), self.encoder.item_free.weight
+        rows, free = self.encoder.row_of(items), self.encoder.free_vectors()
         if len(free) <= _FEW_ROWS:  # to ask all rows is faster than to gather B x C of them
             return (asked @ free.T).gather(1, rows)
         return torch.bmm(functional.embedding(rows, free), asked.unsqueeze(2)).squeeze(2)
@@ -146,7 +151,7 @@ class HSRLNetwork(nn.Module):
         if self.residual is None:
             return mean
         assert self.encoder.item_free is not None
-        left = self.residual(shares.rows @ self.encoder.item_free.weight)  # (d + 1,)
+        left = self.residual(shares.rows @ self.encoder.free_vectors())  # (d + 1,)
         return mean + plan.contexts[:, -1] @ left[:-1] + left[-1]
 
     def shares(self) -> Shares:

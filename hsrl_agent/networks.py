@@ -15,6 +15,8 @@ from torch.nn import functional
 from hsrl_agent.encoder import OWN_ROWS, SASRec
 from hsrl_gym.errors import HsrlError
 
+NEVER = -1e9  # logit of a token that cannot be shown; finite, because 0 log 0 has no gradient
+
 
 class TiedHead(nn.Module):
     """W_l tied to the codebook: the logit of token z is c . (M C[z] + free[z]) + b[z].
@@ -62,15 +64,28 @@ class HierarchicalPolicyNetwork(nn.Module):
         self.tokens = nn.ParameterList(nn.Parameter(0.02 * torch.randn(size, width)) for size in vocabulary)  # E_l
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in vocabulary)
 
-    def forward(self, state: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return L tensors of log p(z_l | c_{l-1}) (B, V_l), and the contexts c_0 .. c_L (B, L + 1, d)."""
+    def forward(self, state: Tensor, is_live: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """Return L tensors of log p(z_l | c_{l-1}) (B, V_l), and the contexts c_0 .. c_L (B, L + 1, d).
+
+        Args:
+            state: c_0, (B, d).
+            is_live: which tokens can be shown, (V_1,) bool, where a token is an item; None for all tokens. What is
+                learned must not reach items before they are on sale.
+        """
         log_probs, contexts = [], [state]
         for head, tokens, norm in zip(self.heads, self.tokens, self.norms, strict=True):
-            log_p = functional.log_softmax(head(contexts[-1]), dim=-1)  # eq. 11
+            log_p = log_softmax_of_live(head(contexts[-1]), is_live)  # eq. 11
             expected = log_p.exp() @ tokens  # e_l, eq. 12
             log_probs.append(log_p)
             contexts.append(norm(contexts[-1] - expected) if self.hierarchical else state)  # eq. 13
         return log_probs, torch.stack(contexts, dim=1)
+
+
+def log_softmax_of_live(logits: Tensor, is_live: Tensor | None) -> Tensor:
+    """Return log p of tokens, (B, V), for logits (B, V); those that are not live, (V,) bool, have no part in it."""
+    if is_live is not None:
+        logits = logits.masked_fill(~is_live, NEVER)
+    return functional.log_softmax(logits, dim=-1)
 
 
 def _heads(width: int, vocabulary: Sequence[int], centroids: Sequence[Tensor] | None) -> list[nn.Module]:
@@ -151,7 +166,7 @@ class ItemNetwork(nn.Module):
 
     def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
         """See `HSRLNetwork.refresh`."""
-        self.encoder.refresh(items, inputs)
+        self.encoder.refresh(items, inputs, codes[:, 0] >= 0)
         self.is_live[items - 1] = codes[:, 0] >= 0
 
 

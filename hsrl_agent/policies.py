@@ -179,9 +179,7 @@ class SlatePolicy(ActorCriticPolicy):
             self.dropout,
             per_item,
         )
-        if encoder.item_free is not None and not encoder.shares_rows:
-            with torch.no_grad():  # what is known of an item apart from its inputs begins with its arrival
-                encoder.item_free.weight[1:][~self._is_live()] = 0.0
+        encoder.hold_back((~self._is_live()).nonzero().squeeze(1) + 1)
         return encoder
 
     def score(self, obs: PyTorchObs) -> tuple[SlateDistribution, Tensor]:

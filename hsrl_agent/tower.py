@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hsrl_agent.encoder import SASRec
+from hsrl_agent.networks import log_softmax_of_live
 
 
 class TowerPolicyNetwork(nn.Module):
@@ -37,9 +37,12 @@ class TowerPolicyNetwork(nn.Module):
         """The number of items, (N,)."""
         return (len(self._encoder[0].item_features) - 1,)
 
-    def forward(self, state: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return log p of the items, one tensor (B, N), and the contexts c_0, c_1 (B, 2, d) of states (B, d)."""
+    def forward(self, state: Tensor, is_live: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """Return log p of the items, one tensor (B, N), and the contexts c_0, c_1 (B, 2, d) of states (B, d).
+
+        Items that are not live, (N,) bool, have no part in it.
+        """
         items = self.content(self._encoder[0].item_features[1:])  # (N, d + 1)
-        log_p = functional.log_softmax(torch.addmm(items[:, -1], state, items[:, :-1].T), dim=-1)
+        log_p = log_softmax_of_live(torch.addmm(items[:, -1], state, items[:, :-1].T), is_live)
         expected = log_p.exp() @ items[:, :-1]
         return [log_p], torch.stack([state, self.norm(state - expected)], dim=1)

@@ -36,7 +36,7 @@ class LatentNetwork(nn.Module):
 
     def refresh(self, items: Tensor, inputs: Tensor, codes: Tensor) -> None:
         """See `HSRLNetwork.refresh`."""
-        self.encoder.refresh(items, inputs)
+        self.encoder.refresh(items, inputs, codes[:, 0] >= 0)
         self.is_live[items - 1] = codes[:, 0] >= 0
 
     def kernels(self) -> Tensor:

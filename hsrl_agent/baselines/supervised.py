@@ -58,6 +58,7 @@ class Supervised(ItemAgent):
             features = torch.as_tensor(self.codebook.item_inputs)
             encoder = SASRec(features, n_profile, history_length, dropout=dropout)
             is_live = torch.as_tensor(self.codebook.codes[1:, 0] >= 0)
+            encoder.hold_back((~is_live).nonzero().squeeze(1) + 1)
             self.network = ItemNetwork(encoder, is_live).to(self.device)
         self.fitted = False
 

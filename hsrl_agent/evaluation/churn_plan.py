@@ -20,7 +20,7 @@ KINDS = (TABLE, FIGURE)
 ONBOARDING = {"yes": (True,), "no": (False,), "both": (False, True)}
 WITH_ONBOARDING = "onboarding"
 STEPS, EPISODES, DAYS = 9_600, 300, 21
-COMPARED = ("popularity", "oracle", "sl", "a2c-pretrained", "hac", "hsrl-two-tower", "hsrl-items", "hsrl")
+COMPARED = ("popularity", "oracle", "sl", "a2c-pretrained", "hac-pretrained", "hsrl-two-tower", "hsrl-items", "hsrl")
 PROTOCOLS: dict[str, tuple[str, Mapping[str, Any]]] = {
     TABLE: (
         churn_table.PROTOCOL,
@@ -79,12 +79,18 @@ def churn_specs(
         n_days: of the figure.
 
     Raises:
-        HsrlError: for a method that cannot be led from one catalog to another.
+        HsrlError: for a method that cannot be led from one catalog to another; for onboarding where the codebook has no
+            behaviour vectors.
     """
     protocol, asked = PROTOCOLS[what]
     own = {**asked, **({"n_days": n_days} if what == FIGURE else {})}
     specs = []
     for task in tasks:
+        if onboarding != "no" and read_manifest(task.folder)["provenance"].get("codebook") == "features":
+            raise HsrlError(
+                f"{task.name}: got a codebook of features, expected behaviour vectors for onboarding; build the bundle "
+                "with --codebook behaviour, or ask for --onboarding no."
+            )
         for name in methods:
             chosen = settings[task.name]
             if not can_follow(resolve(name, chosen.of(name))):

@@ -39,6 +39,8 @@ REPLACED = {30: "replaced_30", 60: "replaced_60", 100: "replaced_100"}  # percen
 BACK = "steps_until_back"  # user-steps until `ENOUGH` of "before" is back after 60%; the limit if it never is
 IS_BACK = "is_back"  # 1 if it is
 STEPS_SEEN = "steps_until_seen"  # user-steps that the impressions took
+MEDIAN_SEEN = "median_impressions"  # of the new items at that stage, where the mean is as many as were asked for
+NEVER_SEEN = "share_never_shown"  # of the new items, at that stage
 ENOUGH = 0.95
 
 
@@ -142,5 +144,8 @@ def _when_known(judges: Judges, resident: Resident, new: NDArray[Any]) -> None:
             while float(onboarder.impressions[new].double().mean()) < judges.spec.protocol_kwargs["impressions"]:
                 visitor.act(judges.spec.n_envs)
                 steps += judges.spec.n_envs
+        counts = onboarder.impressions[new].double()
         judges.found[STEPS_SEEN] = float(steps)
+        judges.found[MEDIAN_SEEN] = float(counts.median())
+        judges.found[NEVER_SEEN] = float((counts == 0).double().mean())
         judges.score(SEEN, resident, visitor.catalog)

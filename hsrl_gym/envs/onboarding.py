@@ -113,20 +113,21 @@ class Onboarder:
         The number of explored slots of a slate is `explore` K on average. Each goes to the item with the largest
         click probability, drawn from its posterior.
         """
+        n_slots, candidates = slate.shape[1], self._candidates()
         share = torch.rand(len(slate), generator=self._generator, device=self.device)
-        n_explored = (self.settings.explore * slate.shape[1] + share).long()  # (B,), floor or ceiling of the mean
-        explored = torch.arange(slate.shape[1], device=self.device) >= slate.shape[1] - n_explored.unsqueeze(1)
-        candidates = self._candidates()
-        n_slots = int(n_explored.max())
-        if not n_slots or len(candidates) < slate.shape[1] + n_slots:
-            return slate, torch.zeros_like(explored)
+        wanted = (self.settings.explore * n_slots + share).long()  # (B,), floor or ceiling of the mean
+        others = ~(slate.unsqueeze(2) == candidates).any(1)  # (B, C); a slate repeats no item
+        n_explored = torch.minimum(wanted, others.sum(1))
+        explored = torch.arange(n_slots, device=self.device) >= n_slots - n_explored.unsqueeze(1)
+        most = int(n_explored.max())
+        if not most:
+            return slate, explored
         users = n_explored.nonzero().squeeze(1)
         w, _ = self.clicks.equation(profile[users], history[users], self._vectors)
-        draws = self.beliefs.draw_logits(candidates, w, self._generator)
-        shown = (slate[users].unsqueeze(2) == candidates).any(1)  # a slate repeats no item
-        chosen = candidates[draws.masked_fill(shown, -torch.inf).topk(n_slots, dim=1).indices]
+        draws = self.beliefs.draw_logits(candidates, w, self._generator).masked_fill(~others[users], -torch.inf)
+        chosen = candidates[draws.topk(most, dim=1).indices].flip(1)  # the best one last, where all explore
         slate = slate.clone()
-        slate[users, -n_slots:] = torch.where(explored[users, -n_slots:], chosen, slate[users, -n_slots:])
+        slate[users, -most:] = torch.where(explored[users, -most:], chosen, slate[users, -most:])
         return slate, explored
 
     def _candidates(self) -> Tensor:

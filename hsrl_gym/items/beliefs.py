@@ -14,6 +14,7 @@ from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.codebook import Codebook, fit_to_vector
 
 _FOLDS = 5
+_AT_ONCE = 32  # impressions of an item in one Newton step
 _JITTER = 1e-5  # of the prior's mean variance, so that its inverse exists
 
 
@@ -68,9 +69,18 @@ class ItemBeliefs:
         self._targets = self.precision.new_empty(0, len(prior))  # t_i
 
     def observe(self, items: Tensor, equations: Tensor, offsets: Tensor, clicks: Tensor) -> None:
-        """Take M impressions of items (M,), in which an item may stand often: w (M, D), b (M,), y (M,)."""
+        """Take M impressions of items (M,), in which an item may stand often: w (M, D), b (M,), y (M,).
+
+        A Newton step from one mean for very many impressions of an item overshoots, so that these are taken in parts.
+        """
         self._make_rows(items)
-        rows, w = self._row[items], equations.double()
+        turn = _occurrence(items) // _AT_ONCE
+        for part in range(int(turn.max()) + 1 if len(items) else 0):
+            now = (turn == part).nonzero().squeeze(1)
+            self._step(self._row[items[now]], equations[now].double(), offsets[now], clicks[now])
+
+    def _step(self, rows: Tensor, w: Tensor, offsets: Tensor, clicks: Tensor) -> None:
+        """Take a Newton step for each row of the tables with impressions of it."""
         shown, place = rows.unique(return_inverse=True)
         means = torch.linalg.solve(self._precisions[shown], self._targets[shown])[place]
         expected = (w * means).sum(1)  # w' m
@@ -115,3 +125,12 @@ class ItemBeliefs:
         spread = torch.einsum("ei,cij,ej->ec", w, covariance, w).clamp(min=0.0).sqrt()
         noise = torch.randn(spread.shape, generator=generator, dtype=spread.dtype, device=generator.device)
         return w @ mean.T + spread * noise.to(spread.device)
+
+
+def _occurrence(items: Tensor) -> Tensor:
+    """Return how often each id of (M,) stands before its own place, (M,)."""
+    ordered, order = items.sort(stable=True)
+    starts = torch.searchsorted(ordered, ordered)
+    count = torch.empty_like(items)
+    count[order] = torch.arange(len(items), device=items.device) - starts
+    return count

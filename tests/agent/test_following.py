@@ -63,7 +63,7 @@ def test_a_policy_scores_the_items_on_sale(tiny_bundle: Bundle, policy_class: An
     stayed = [item for item in catalog.live_items if item not in waiting]
     torch.testing.assert_close(after[:, np.array(stayed) - 1], before[:, np.array(stayed) - 1])
     encoder = policy.network.encoder
-    assert (encoder.item_free.weight[waiting] == 0).all()  # nothing is known of them but their inputs
+    assert (encoder.free_vectors()[waiting] == 0).all()  # nothing is known of them but their inputs
     # What is learned of an item reaches the network.
     catalog.move(waiting[:1], catalog.vectors[stayed[0]][None])
     policy.follow()

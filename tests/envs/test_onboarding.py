@@ -13,6 +13,7 @@ from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 
 CHURN = {"every": 1, "held_back": 0.3, "arrive": 0.5, "retire": 0.0}  # all new items arrive after the first step
 
@@ -40,6 +41,19 @@ def test_a_share_of_the_slots_explores_new_items(tiny_bundle: Bundle) -> None:
     assert set(slates[explored]) <= new
     assert (slates[~explored] == np.tile(shown, (59, 16, 1))[~explored]).all()
     assert all(len(set(slate)) == 4 for slate in slates.reshape(-1, 4))
+
+
+def test_few_new_items_are_explored_as_much(tiny_bundle: Bundle) -> None:
+    """Even one new item beside a slate is enough."""
+    envs = SlateVectorEnv(16, tiny_bundle, action_mode="item", onboarding={"explore": 0.25, "enough": 10_000},
+                          catalog=Catalog(tiny_bundle.codebook.forget([5, 9]), 4))  # fmt: skip
+    envs.catalog.change(arrive=[5])
+    envs.reset(seed=0)
+    infos = act(envs, [1, 2, 3, 4], 20)
+    assert all(info["explored"].sum(1).tolist() == [1] * 16 for info in infos)
+    assert all((info["slate"][:, -1] == 5).all() for info in infos)
+    for info in act(envs, [1, 2, 3, 5], 3):
+        assert not info["explored"].any()  # it is shown already
 
 
 def test_more_than_one_slot_of_a_slate(tiny_bundle: Bundle) -> None:

@@ -82,3 +82,19 @@ def test_a_codebook_of_features_is_refused(tiny_bundle: Bundle) -> None:
     plain = replace(book, vectors=book.features, to_vector=None)
     with pytest.raises(HsrlError, match="got a codebook of features, expected behaviour vectors"):
         guess_error(plain)
+
+
+def test_a_crowd_that_sees_one_item_at_once_does_not_overshoot() -> None:
+    """Hundreds of users of one batch against the same users in small batches."""
+    generator = torch.Generator().manual_seed(2)
+    true, n_users = torch.tensor([-2.0, 1.0]), 512
+    w = torch.randn(n_users, 2, generator=generator)
+    clicks = torch.bernoulli((w @ true).sigmoid(), generator=generator)
+    crowd, few = ItemBeliefs(GUESSES, 4 * COVARIANCE), ItemBeliefs(GUESSES, 4 * COVARIANCE)
+    items, nothing = torch.full((n_users,), 2), torch.zeros(n_users)
+    crowd.observe(items, w, nothing, clicks)
+    for part in torch.arange(n_users).split(16):
+        few.observe(items[part], w[part], nothing[part], clicks[part])
+    together, apart = (beliefs.posterior(torch.tensor([2]))[0][0].float() for beliefs in (crowd, few))
+    torch.testing.assert_close(together, apart, atol=0.15, rtol=0)
+    torch.testing.assert_close(together, true, atol=0.5, rtol=0)

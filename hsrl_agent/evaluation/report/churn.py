@@ -19,10 +19,12 @@ from hsrl_gym.envs.onboarding import Onboarding
 USERS = {"`eval` user": REWARD, "true user": TRUE_REWARD}
 _HOW = (
     "Half of the items are held back, and unknown, while a method learns. Then they are added, or they replace a share "
-    "of the others. Up to `100% replaced` nobody has learned since. The true vectors of the new items, and what 20 "
+    "of the others. (They stay in the histories that users come with, and the centroids of the tokens were fitted with "
+    "them.) Up to `100% replaced` nobody has learned since. The true vectors of the new items, and what 20 "
     "impressions an item teach, are seen by the same agent without more learning.",
     f"Onboarding gives new items {Onboarding().explore:.0%} of the slots, and updates in closed form what is known of "
-    "them, with every impression. Methods that learn from the log alone only gain by what it learns of items. Cells in "
+    "them, with every impression. Methods that learn from the log alone only gain by what it learns of items. A2C "
+    "takes an explored slot for its own choice; the others know what was shown. Cells in "
     "which nothing can have changed stay empty, as do those of methods that look at no vectors.",
     "`User-steps until 95% is back` counts from a change of 60%, towards the reward before it. A run in which it "
     "is never back counts as its last score; then the mean is a lower bound.",

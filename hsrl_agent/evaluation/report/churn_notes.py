@@ -14,6 +14,8 @@ from hsrl_agent.evaluation.churn_table import (
     ENOUGH,
     IS_BACK,
     KNOWN,
+    MEDIAN_SEEN,
+    NEVER_SEEN,
     REPLACED,
     SEEN,
     STEPS_SEEN,
@@ -120,10 +122,23 @@ def _kept(lines: Sequence[Line], reward: str) -> str:
     enough = {label: percent >= LEAST_KEPT for label, percent in kept.items() if label not in void}
     aim = f" At least {LEAST_KEPT:.0f} {_holds(enough)}." if enough else ""
     doubt = f" This says nothing for {listed(void)}: known vectors do worse there than guesses." if void else ""
+    rewards = {
+        line.label: found.mean for line in lines if line.label in kept and (found := mean_of(line, entry(SEEN, reward)))
+    }
     return (
-        f"With all items replaced, after 20 impressions an item{long}, the reward in percent of that with known "
-        f"vectors is {_each(kept, '{:.0f}')}.{aim}{doubt}"
+        f"With all items replaced, after 20 impressions an item on average{long}{_spread(lines)}, Total Reward is "
+        f"{_each(rewards, '{:.2f}')}. In percent of that with known vectors, each method's own, that is "
+        f"{_each(kept, '{:.0f}')}.{aim}{doubt}"
     )
+
+
+def _spread(lines: Sequence[Line]) -> str:
+    """Return how unequal the impressions are, between parentheses that are open."""
+    medians, never = (
+        [run.extra[name] for line in lines for run in line.runs if name in run.extra]
+        for name in (MEDIAN_SEEN, NEVER_SEEN)
+    )
+    return f" (median {np.median(medians):.0f}; {np.mean(never):.0%} of the items were never shown)" if medians else ""
 
 
 def _lost(lines: Sequence[Line], reward: str) -> str:
@@ -147,22 +162,25 @@ def _share(lines: Sequence[Line]) -> str:
 
 
 def _back(lines: Sequence[Line]) -> str:
-    """Return how long it took HSRL, and the other with the most reward before, to have enough of it back."""
-    told = [(found.mean, line) for line in lines if line.learns_online and (found := mean_of(line, BACK))]
-    ours, others = ([one for one in told if (one[1].method.name == REFERENCE) == own] for own in (True, False))
+    """Return how long it took each method to have enough of its own reward back, and whether HSRL took half."""
+    told = {line.label: (found.mean, line) for line in lines if line.learns_online and (found := mean_of(line, BACK))}
+    ours = [one for one in told.values() if one[1].method.name == REFERENCE]
+    others = [one for one in told.values() if one[1].method.name != REFERENCE]
     if not ours or not others:
         return ""
-    (steps, first), (their_steps, rival) = (max(some, key=_reward_before) for some in (ours, others))
+    steps, first = min(ours, key=_quickest)
+    their_steps, rival = min(others, key=_quickest)
     half = "holds" if all(map(is_back, first.runs)) and steps <= their_steps / 2 else "does not hold"
+    each = listed([f"{_steps(line, mean)} ({label})" for label, (mean, line) in told.items()])
     return (
-        f"After a change of 60%, {ENOUGH:.0%} of the reward is back in {_steps(first, steps)} of {first.label}; "
-        f"the best other before it, {rival.label}, takes {_steps(rival, their_steps)}. Half as many {half}."
+        f"After a change of 60%, {ENOUGH:.0%} of a method's own reward before it is back in {each}. Half of the "
+        f"fastest other method's, {rival.label}'s, {half} for {first.label}."
     )
 
 
-def _reward_before(one: tuple[float, Line]) -> float:
-    found = mean_of(one[1], entry(BEFORE, REWARD))
-    return -np.inf if found is None else found.mean
+def _quickest(one: tuple[float, Line]) -> tuple[bool, float]:
+    steps, line = one
+    return not all(map(is_back, line.runs)), steps
 
 
 def _steps(line: Line, steps: float) -> str:
