@@ -234,8 +234,8 @@ def test_days_move_the_catalog_with_the_market(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_ads": 0}, "got n_ads=0"),
-        ({"n_ads": 10.5}, "got n_ads=10.5"),
+        ({"n_ads": 0}, "got market n_ads 0"),
+        ({"n_ads": 10.5}, "got market n_ads 10.5"),
         ({"n_campaigns": 500_000}, "expected an ad for each campaign"),
         ({"n_features": 9}, "2 features more"),
         ({"n_days": 1}, "expected at least 2"),
