@@ -72,7 +72,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     - `onboarding`: None, or settings of `envs.onboarding.Onboarding` for items that are not on sale at the start: their
       SIDs follow what their impressions say, and a share of the slots explores them (`explored` (K,) bool in info).
     - `catalog`: a `Catalog` of the bundle to share with another environment; None for one's own. With `churn`, a seeded
-      reset returns it to its start. With `onboarding`, making the environment and every seeded reset move its new items.
+      reset returns it to its start. With `onboarding`, its new items move when the environment is made, and at a seeded
+      reset.
     - `device`: of the sessions, `"cpu"` (default) or `"cuda"`. `render_mode`: None or `"ansi"`.
 
     ## Version History

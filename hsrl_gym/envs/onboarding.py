@@ -76,7 +76,7 @@ class Onboarder:
     """
 
     def __init__(self, settings: Onboarding, catalog: Catalog, bundle: Bundle, device: torch.device) -> None:
-        """Fit the click model and the prior to what is known at the start, and move the catalog's new items (`restart`).
+        """Fit the click model and the prior to what is known at the start, and `restart`.
 
         Raises:
             HsrlError: for a codebook without behaviour vectors.
