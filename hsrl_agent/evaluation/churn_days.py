@@ -59,7 +59,7 @@ def days(spec: RunSpec, progress: Progress) -> RunResult:
     curve = [point(0, 0.0, scores)]
     for day in range(1, asked["n_days"] + 1):
         for _ in range(asked["every"]):
-            turnover.pass_time(0.0)
+            turnover.pass_time()
         resident.live(a_day)
         scores = judges.score(day_stage(day), resident)
         curve.append(point(day * a_day, time.perf_counter() - began, scores))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsrl_gym.bundle.contents import Bundle
-from hsrl_gym.envs.settings import from_json
+from hsrl_gym.envs.settings import from_json, whole_number
 from hsrl_gym.errors import HsrlError, unknown_name
 from hsrl_gym.items.catalog import Catalog
 
@@ -23,8 +23,8 @@ _Items = NDArray[np.int64]
 class Churn:
     """When and how the catalog of an environment changes; `churn={"every": 100, "arrive": 0.1}` of `gym.make`.
 
-    A share of the items is held back at the start: nobody has seen a click on them (`Codebook.forget`). They arrive in
-    their order. Items that retired queue behind them and come back, once all others had their turn.
+    A share of the items is held back at the start, and forgotten (`Codebook.forget`, which says what still knows them).
+    They arrive in their order. Items that retired queue behind them and come back, once all others had their turn.
 
     Attributes:
         every: length of a day. The catalog changes at its end.
@@ -32,8 +32,10 @@ class Churn:
             environment of a vector change at the same step. "sessions": finished sessions, per environment of a vector.
         held_back: share of the catalog that is not on sale at the start, in [0, 1).
         arrive: share of the catalog at the start that arrives at the end of a day, rounded, at least one item.
-        retire: the same for items that leave, drawn at random; None for as many as arrive.
-        arrivals: which items are held back. "random" draws them; "latest" takes those that the log shows last.
+        retire: the same for items that leave, drawn at random; None for as many as arrived, which are fewer than
+            `arrive` says where fewer wait, and none with `held_back` 0.
+        arrivals: which items are held back. "random" draws them; "latest" takes those whose first appearance in the
+            bundle's pools, `train` and then `eval`, is latest.
         cooldown: days for which the SID of a retired item is given to no other.
         seed: of all draws.
 
@@ -56,9 +58,7 @@ class Churn:
         if self.arrivals not in ARRIVALS:
             raise unknown_name("churn arrivals", self.arrivals, ARRIVALS)
         for name, smallest in (("every", 1), ("cooldown", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < smallest:
-                raise HsrlError(f"got churn {name} {value!r}, expected a whole number of at least {smallest}.")
+            object.__setattr__(self, name, whole_number(f"churn {name}", getattr(self, name), smallest))
         if not 0.0 <= self.held_back < 1.0:
             raise HsrlError(f"got churn held_back {self.held_back}, expected a share in [0, 1).")
         for name in ("arrive", "retire"):
@@ -92,13 +92,13 @@ class Turnover:
     def __init__(self, churn: Churn, catalog: Catalog, waiting: _Items) -> None:
         """Take the catalog at its start, and the items that are held back, the next arrival first."""
         self.churn, self.catalog, self._first_waiting = churn, catalog, waiting
-        n_live = len(catalog.live_items)
+        n_live = len(catalog.codebook.live_items)
         self._n_arriving = _count(churn.arrive, n_live)
-        self._n_retiring = self._n_arriving if churn.retire is None else _count(churn.retire, n_live)
+        self._n_retiring = None if churn.retire is None else _count(churn.retire, n_live)
         self._begin()
 
     def _begin(self) -> None:
-        self.day, self._elapsed, self._waiting = 0, 0.0, self._first_waiting
+        self.day, self._elapsed, self._waiting = 0, 0, self._first_waiting
 
     @property
     def counts_sessions(self) -> bool:
@@ -110,15 +110,17 @@ class Turnover:
         self.catalog.restart()
         self._begin()
 
-    def pass_time(self, finished_share: float) -> tuple[_Items, _Items] | None:
-        """Count one step, in which this share of the sessions finished; return (arrived, retired) at the end of a day.
+    def pass_time(self, n_finished: int = 0, n_environments: int = 1) -> tuple[_Items, _Items] | None:
+        """Count one step, in which some sessions of all environments finished; return (arrived, retired) after a day.
 
-        A day with more than `every` units, when many sessions finish at once, ends once.
+        A day of sessions ends when `every` times the number of environments have finished. Whole numbers are counted:
+        a sum of shares would end it late. When more finish at once than a day has, one day ends.
         """
-        self._elapsed += finished_share if self.counts_sessions else 1.0
-        if self._elapsed < self.churn.every:
+        length = self.churn.every * (n_environments if self.counts_sessions else 1)
+        self._elapsed += n_finished if self.counts_sessions else 1
+        if self._elapsed < length:
             return None
-        self._elapsed -= self.churn.every
+        self._elapsed -= length
         return self._end_day()
 
     def _end_day(self) -> tuple[_Items, _Items]:
@@ -126,7 +128,8 @@ class Turnover:
         self.day += 1
         arrived, waiting = np.split(self._waiting, [min(self._n_arriving, len(self._waiting))])
         live = self.catalog.live_items
-        n_retiring = min(self._n_retiring, len(live) + len(arrived) - self.catalog.slate_size, len(live))
+        wanted = len(arrived) if self._n_retiring is None else self._n_retiring
+        n_retiring = min(wanted, len(live) + len(arrived) - self.catalog.slate_size, len(live))
         retired = np.sort(generator.choice(live, n_retiring, replace=False))
         self._waiting = np.concatenate([waiting, generator.permutation(retired)])
         self.catalog.change(retire=retired, arrive=arrived)
@@ -134,8 +137,18 @@ class Turnover:
 
 
 def open_turnover(churn: Churn, bundle: Bundle, slate_size: int, catalog: Catalog | None = None) -> Turnover:
-    """Return the turnover of a bundle's catalog at its start, or that of a catalog which exists already."""
+    """Return the turnover of a bundle's catalog at its start, or that of a catalog which exists already.
+
+    Raises:
+        HsrlError: for a catalog that begins with items on sale which this churn holds back.
+    """
     waiting = churn.first_waiting(bundle)
+    n_live = 0 if catalog is None else int((catalog.codebook.codes[waiting, 0] >= 0).sum())
+    if n_live:
+        raise HsrlError(
+            f"got churn that holds back {len(waiting)} items, and a catalog that begins with {n_live} of them on sale; "
+            "share the catalog of an environment with the same churn, or leave churn to that one."
+        )
     if catalog is None:
         book = bundle.codebook.forget(waiting) if len(waiting) else bundle.codebook
         catalog = Catalog(book, slate_size, churn.cooldown)

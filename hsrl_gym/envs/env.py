@@ -71,7 +71,9 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
       of the catalog every 9 steps. `reset(seed=..)` returns to the first day.
     - `onboarding`: None, or settings of `envs.onboarding.Onboarding` for items that are not on sale at the start: their
       SIDs follow what their impressions say, and a share of the slots explores them (`explored` (K,) bool in info).
-    - `catalog`: a `Catalog` to share with another environment; None for one's own.
+    - `catalog`: a `Catalog` of the bundle to share with another environment; None for one's own. With `churn`, a seeded
+      reset returns it to its start. With `onboarding`, its new items move when the environment is made, and at a seeded
+      reset.
     - `device`: of the sessions, `"cpu"` (default) or `"cuda"`. `render_mode`: None or `"ansi"`.
 
     ## Version History

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hsrl_gym.bundle.contents import Bundle
-from hsrl_gym.envs.settings import from_json
+from hsrl_gym.envs.settings import from_json, whole_number
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.beliefs import ItemBeliefs, guess_error
 from hsrl_gym.items.catalog import Catalog
@@ -55,9 +55,7 @@ class Onboarding:
                 "and at least 0 standard deviations."
             )
         for name, smallest in (("move_every", 1), ("enough", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < smallest:
-                raise HsrlError(f"got onboarding {name} {value!r}, expected a whole number of at least {smallest}.")
+            object.__setattr__(self, name, whole_number(f"onboarding {name}", getattr(self, name), smallest))
 
     @classmethod
     def of(cls, settings: Onboarding | Mapping[str, Any]) -> Onboarding:
@@ -78,7 +76,7 @@ class Onboarder:
     """
 
     def __init__(self, settings: Onboarding, catalog: Catalog, bundle: Bundle, device: torch.device) -> None:
-        """Fit the click model and the prior to what is known at the start.
+        """Fit the click model and the prior to what is known at the start, and `restart`.
 
         Raises:
             HsrlError: for a codebook without behaviour vectors.
@@ -98,7 +96,10 @@ class Onboarder:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all impressions, and put the new items where caution wants them."""
+        """Forget all impressions, and put the new items where caution wants them, on sale or not.
+
+        That moves them in the catalog, and so for everybody who shares it.
+        """
         self.beliefs = ItemBeliefs(self.guesses, self.covariance, self.device)
         self.impressions = torch.zeros(len(self.is_new), dtype=torch.int64, device=self.device)
         self._moved = torch.zeros_like(self.is_new)

@@ -49,6 +49,8 @@ class SlateSessions:
         self.device = open_device(device)
         size = bundle.slate_size if slate_size is None else slate_size
         self.params = SessionParams(size, reward, patience, max_steps, initial_patience, miss_cost)
+        if catalog is not None:
+            _check_shared(catalog, bundle, size)
         self.turnover = None if churn is None else open_turnover(Churn.of(churn), bundle, size, catalog)
         if self.turnover is not None:
             self.catalog = self.turnover.catalog
@@ -83,11 +85,14 @@ class SlateSessions:
         return self.actions.masks()
 
     def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
-        """Return B users in the first episode of the given seeds (B,), on the first day of the catalog."""
+        """Return B users in the first episode of the given seeds (B,), on the first day of the catalog.
+
+        Onboarding forgets its impressions. Without churn the catalog has no days: what is on sale stays.
+        """
         if self.turnover is not None:
             self.turnover.restart()
-            if self.onboarder is not None:
-                self.onboarder.restart()
+        if self.onboarder is not None:
+            self.onboarder.restart()
         seed = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
         return self.core.initial(seed, torch.zeros_like(seed))
 
@@ -127,7 +132,7 @@ class SlateSessions:
         """Let a step pass; return the day (B,), and the ids that arrived (B, n) and retired (B, m) if it has ended."""
         assert self.turnover is not None
         finished = outcome.terminated | outcome.truncated
-        changed = self.turnover.pass_time(float(finished.float().mean()) if self.turnover.counts_sessions else 0.0)
+        changed = self.turnover.pass_time(int(finished.sum()) if self.turnover.counts_sessions else 0, len(finished))
         columns = {"day": np.full(len(finished), self.turnover.day)}
         if changed is not None:
             columns.update(
@@ -145,3 +150,17 @@ class SlateSessions:
             "profile": observation["profile"].cpu().numpy(),
             "history": observation["history"].to(torch.int32).cpu().numpy(),
         }
+
+
+def _check_shared(catalog: Catalog, bundle: Bundle, slate_size: int) -> None:
+    """Raise HsrlError unless a shared catalog has the bundle's ids and tokens, and serves slates of this size."""
+    if not catalog.codebook.has_space_of(bundle.codebook):
+        raise HsrlError(
+            f"got a catalog of {catalog.n_items} items that is not of the bundle {bundle.name}, expected one made from "
+            f"its codebook of {bundle.n_items} items: Catalog(bundle.codebook, slate_size)."
+        )
+    if catalog.slate_size < slate_size:
+        raise HsrlError(
+            f"got a catalog for slates of {catalog.slate_size}, expected at least slate_size {slate_size}; make it "
+            "with Catalog(codebook, slate_size)."
+        )

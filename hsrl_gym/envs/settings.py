@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Integral
 from typing import Any, TypeVar
 
 from hsrl_gym.errors import HsrlError, unknown_name
@@ -34,3 +35,19 @@ def from_json(kind: type[Settings], what: str, given: Settings | Mapping[str, An
         return kind(**given)
     except TypeError as error:  # for instance a comparison of a number with a text
         raise HsrlError(f"got {what} {dict(given)}, expected numbers where numbers stand ({error}).") from None
+
+
+def whole_number(what: str, value: object, smallest: int) -> int:
+    """Return a setting that has to be a whole number; NumPy's integers are taken as well.
+
+    Args:
+        what: its name in messages, for instance "churn every".
+        value: what was given.
+        smallest: value that is allowed.
+
+    Raises:
+        HsrlError: for something else.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < smallest:
+        raise HsrlError(f"got {what} {value!r}, expected a whole number of at least {smallest}.")
+    return int(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -22,7 +24,6 @@ class Catalog:
         slate_size: K; so many items stay live.
         codes: (N + 1, L) int32, the SIDs now; -1 for padding (row 0) and for items that are not on sale.
         vectors: (N + 1, D) float32, what is known of the items now.
-        trie: the live SIDs.
         version: number of changes so far, those undone by `restart` included.
         cooldown: changes, its own included, in which the SID of a retired item is given to no other.
     """
@@ -43,9 +44,30 @@ class Catalog:
 
     def _start(self) -> None:
         self.codes, self.vectors = self.codebook.codes.copy(), self.codebook.vectors.copy()
-        self.trie: SidTrie = self.codebook.trie(self.slate_size)
+        self._trie: SidTrie | None = None
         self._n_changes = 0
         self._cooling: list[tuple[int, NDArray[np.int32]]] = []  # (change that frees them, SIDs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickling, without what follows from the rest: the trie, which is most of the bytes."""
+        still = np.array_equal(self.vectors, self.codebook.vectors)
+        return {**self.__dict__, "_trie": None, "vectors": None if still else self.vectors}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state over. The trie is made when it is first asked for."""
+        self.__dict__.update(state)
+        if self.vectors is None:
+            self.vectors = self.codebook.vectors.copy()
+
+    @property
+    def trie(self) -> SidTrie:
+        """The live SIDs. It is made when it is first asked for, and changes in place."""
+        if self._trie is None:
+            book = self.codebook
+            self._trie = SidTrie(self.codes, book.centroids, book.priority, self.slate_size)
+            for _, sids in self._cooling:
+                self._trie.reserve(sids)
+        return self._trie
 
     @property
     def n_items(self) -> int:
@@ -77,10 +99,10 @@ class Catalog:
         """Take items off sale, then put others on sale, each on the free SID nearest to its vector.
 
         Raises:
-            HsrlError: for an item to retire that is not live, one to arrive that is, an item named twice, or if fewer
-                than `slate_size` items would stay. Nothing is changed then.
+            HsrlError: for ids that are no whole numbers, an item to retire that is not live, one to arrive that is, an
+                item named twice, or if fewer than `slate_size` items would stay. Nothing is changed then.
         """
-        gone, new = (np.atleast_1d(np.asarray(ids, dtype=np.int64)) for ids in (retire, arrive))
+        gone, new = _ids(retire, "retire"), _ids(arrive, "arrive")
         self._check(gone, live=True, what="retire")
         self._check(new, live=False, what="arrive")
         n_left = len(self.live_items) - len(gone) + len(new)
@@ -104,9 +126,10 @@ class Catalog:
         """Replace what is known of items (M,) by vectors (M, D). Live ones move to the free SID nearest to it.
 
         Raises:
-            HsrlError: for an unknown item, one named twice, or vectors of another shape or not finite.
+            HsrlError: for ids that are no whole numbers, an unknown item, one named twice, or vectors of another shape
+                or not finite.
         """
-        known = np.atleast_1d(np.asarray(items, dtype=np.int64))
+        known = _ids(items, "move")
         rows = np.asarray(vectors, dtype=np.float32)
         if rows.shape != (len(known), self.vectors.shape[1]) or not np.isfinite(rows).all():
             expected = (len(known), self.vectors.shape[1])
@@ -141,3 +164,11 @@ class Catalog:
             raise HsrlError(
                 f"got items {items.tolist()[:5]}.. to {what}, expected different {state}items of 1..{self.n_items}."
             )
+
+
+def _ids(items: ArrayLike, what: str) -> NDArray[np.int64]:
+    """Return item ids (M,); raise HsrlError unless they are whole numbers. A mask is refused as well."""
+    ids = np.atleast_1d(np.asarray(items))
+    if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+        raise HsrlError(f"got items of shape {ids.shape} and type {ids.dtype} to {what}, expected ids (M,), integers.")
+    return ids.astype(np.int64)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +46,10 @@ class Codebook:
     def __post_init__(self) -> None:
         if self.vectors is None:
             object.__setattr__(self, "vectors", self.features)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields for pickling; what was computed from them is made again when it is asked for."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def vocabulary(self) -> tuple[int, ...]:
@@ -151,10 +156,11 @@ class Codebook:
         return replace(self, codes=codes)
 
     def forget(self, items: ArrayLike) -> Codebook:
-        """Return the codebook in which nobody has seen a click on these items: they are inactive, and unknown.
+        """Return the codebook in which these items are inactive, and as good as unknown.
 
-        Their vectors are what features say of them, by a regression on the other items; their priority is 0. (The
-        centroids were fitted with them.)
+        Their vectors are what features say of them, by a regression on the other items; their priority is 0. What
+        clicks on them have left elsewhere stays: centroids were fitted with them, and the histories of a bundle's users
+        may hold them.
 
         Raises:
             HsrlError: for an item that is not live, or if no live item would remain.
@@ -184,8 +190,10 @@ class Codebook:
 
     def has_space_of(self, other: Codebook) -> bool:
         """Return whether tokens and ids mean the same in another codebook: equal centroids, as many items."""
-        return len(self.codes) == len(other.codes) and all(
-            np.array_equal(mine, theirs) for mine, theirs in zip(self.centroids, other.centroids, strict=True)
+        return (
+            len(self.codes) == len(other.codes)
+            and self.vocabulary == other.vocabulary
+            and all(np.array_equal(mine, theirs) for mine, theirs in zip(self.centroids, other.centroids, strict=True))
         )
 
     def report(self) -> CodebookReport:

@@ -140,6 +140,13 @@ class SidTrie:
             np.add.at(self._n_reserved, leaves, 1)
         self._settle(leaves, -1)
 
+    def reserve(self, codes: ArrayLike) -> None:
+        """Take SIDs (M, L), until `release`, though nothing is on sale there."""
+        self.version += 1
+        leaves = self._grow_paths(np.asarray(codes, dtype=np.int64))
+        np.add.at(self._n_reserved, leaves, 1)
+        self._settle(leaves, 0)
+
     def release(self, codes: ArrayLike) -> None:
         """End one reservation of each SID (M, L).
 

@@ -277,6 +277,39 @@ def test_unknown_settings(settings: dict[str, Any], message: str) -> None:
         AdsEnv(**{"market": SMALL, **settings})
 
 
+@pytest.mark.parametrize("make", [AdsEnv, AdsVectorEnv])
+def test_arguments_of_other_environments_are_refused_in_one_line(make: Any) -> None:
+    with pytest.raises(
+        HsrlError, match=r"got churn, bundle, slate_size for HSRL-Ads-v0, expected any of market, .*"
+    ) as error:
+        make(churn={"every": 3}, market=SMALL, bundle=None, slate_size=1)
+    assert "steps_per_day" in str(error.value)
+    assert "render_mode" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_numpy_integers_are_whole_numbers() -> None:
+    env = small(steps_per_day=np.int64(1), start_day=np.int32(2), market_seed=np.uint8(0))
+    env.reset(seed=0)
+    assert env.step(env.action_space.sample())[4]["day"] == 3
+
+
+def test_an_action_space_is_light_when_pickled() -> None:
+    """A saved agent holds some of them: the trie stays out, and moved vectors are all that is there twice."""
+    env = small(steps_per_day=1)
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(env.action_space.sample())
+    copy = pickle.loads(pickle.dumps(env.action_space))
+    env.catalog.trie.leaf_items(env.catalog.trie.leaf_of_item[env.catalog.live_items])
+    assert len(pickle.dumps(env.action_space)) < 2.5 * len(pickle.dumps(env.bundle.codebook))
+    np.testing.assert_array_equal(copy.catalog.codes, env.catalog.codes)
+    for catalog in (env.catalog, copy.catalog):
+        live, out = catalog.live_items, np.flatnonzero(~catalog.is_live)[1:]
+        catalog.change(retire=live[:9], arrive=out[:9])
+    np.testing.assert_array_equal(copy.catalog.codes, env.catalog.codes)
+
+
 def test_render() -> None:
     env = small(render_mode="ansi")
     env.reset(seed=0)

@@ -184,6 +184,22 @@ def test_recall_prefers_what_the_segment_likes_and_lets_every_ad_in(world: AdsWo
     assert newcomers & set(recall.table.flatten().tolist())
 
 
+def test_recall_knows_no_quality_of_an_ad_that_came_today(world: AdsWorld) -> None:
+    market, better = AdsMarket(SMALL, seed=3), AdsMarket(SMALL, seed=3)
+    profiles = torch.as_tensor(world.profiles)
+    came = market.live(4)[market.age(4)[market.live(4)] == 0]
+    assert len(came) > 10
+    better.quality[came] += 9.0
+    tables = {}
+    for name, each in (("as it is", market), ("better", better)):
+        recall = Recall(each, world, profiles)
+        for day in (4, 5):
+            recall.open_day(day)
+            tables[name, day] = recall.table.sort(1).values
+    assert torch.equal(tables["as it is", 4], tables["better", 4])
+    assert not torch.equal(tables["as it is", 5], tables["better", 5])  # a day later it is known by half
+
+
 def test_too_few_ads_for_recall() -> None:
     market = AdsMarket(AdsConfig(n_ads=100, n_campaigns=20, n_candidates=60, n_users=10, n_segments=2))
     world = AdsWorld(market)
@@ -234,8 +250,9 @@ def test_days_move_the_catalog_with_the_market(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_ads": 0}, "got n_ads=0"),
-        ({"n_ads": 10.5}, "got n_ads=10.5"),
+        ({"n_ads": 0}, "got market n_ads 0"),
+        ({"n_ads": 10.5}, "got market n_ads 10.5"),
+        ({"n_ads": True}, "got market n_ads True"),
         ({"n_campaigns": 500_000}, "expected an ad for each campaign"),
         ({"n_features": 9}, "2 features more"),
         ({"n_days": 1}, "expected at least 2"),
@@ -248,3 +265,9 @@ def test_days_move_the_catalog_with_the_market(
 def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(HsrlError, match=message):
         AdsConfig(**settings)
+
+
+def test_numpy_integers_are_whole_numbers() -> None:
+    config = replace(SMALL, n_ads=np.int64(600), n_days=np.int32(7))
+    assert config == SMALL
+    assert type(config.n_ads) is int

@@ -100,7 +100,7 @@ def test_it_passes_gymnasiums_checks(tiny_bundle: Bundle) -> None:
 
 def test_retired_items_come_back_after_all_others(tiny_bundle: Bundle) -> None:
     turnover = open_turnover(Churn(every=1, held_back=0.1, arrive=0.1, seed=1), tiny_bundle, slate_size=4)
-    days = [turnover.pass_time(0.0) for _ in range(6)]
+    days = [turnover.pass_time() for _ in range(6)]
     arrived, retired = (np.concatenate([day[i] for day in days if day is not None]) for i in (0, 1))
     assert set(arrived[:6]) == set(turnover._first_waiting)
     assert set(arrived[6:]) <= set(retired)
@@ -124,6 +124,54 @@ def test_days_may_be_counted_in_sessions(tiny_bundle: Bundle) -> None:
     assert days == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2]
 
 
+def test_a_day_of_sessions_ends_with_the_last_of_them(tiny_bundle: Bundle) -> None:
+    """Ten environments, of which one finishes at each step: ten times 0.1 is less than 1 in floating point."""
+    turnover = open_turnover(Churn(every=2, unit="sessions"), tiny_bundle, slate_size=4)
+    ended = [turnover.pass_time(1, 10) is not None for _ in range(60)]
+    assert np.flatnonzero(ended).tolist() == [19, 39, 59]
+    assert [turnover.pass_time(n, 10) is not None for n in (15, 9, 15, 1)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("held_back", "retire", "n_arrived", "n_live"),
+    [
+        (0.0, None, [0, 0, 0], [60, 60, 60]),
+        (0.1, None, [6, 6, 6], [54, 54, 54]),  # an arrival of 11 is wanted, 6 wait
+        (0.1, 0.1, [6, 5, 5], [55, 55, 55]),
+        (0.0, 0.1, [0, 6, 6], [54, 54, 54]),
+    ],
+)
+def test_as_many_retire_as_arrived(
+    tiny_bundle: Bundle, held_back: float, retire: float | None, n_arrived: list[int], n_live: list[int]
+) -> None:
+    churn = Churn(every=1, held_back=held_back, arrive=0.2, retire=retire)
+    turnover = open_turnover(churn, tiny_bundle, slate_size=4)
+    for arrived, live in zip(n_arrived, n_live, strict=True):
+        changed = turnover.pass_time()
+        assert changed is not None
+        assert len(changed[0]) == arrived
+        assert len(turnover.catalog.live_items) == live
+
+
+def test_the_seed_decides_what_retires(tiny_bundle: Bundle) -> None:
+    retired = []
+    for seed in (1, 1, 2):
+        changed = open_turnover(Churn(every=1, held_back=0.0, retire=0.2, seed=seed), tiny_bundle, 4).pass_time()
+        assert changed is not None
+        retired.append(changed[1].tolist())
+    assert retired[0] == retired[1] != retired[2]
+
+
+def test_the_cooldown_is_that_of_the_catalog(tiny_bundle: Bundle) -> None:
+    assert open_turnover(Churn(cooldown=5), tiny_bundle, slate_size=4).catalog.cooldown == 5
+
+
+def test_numpy_integers_are_whole_numbers(tiny_bundle: Bundle) -> None:
+    churn = Churn(every=np.int64(3), cooldown=np.uint8(2), seed=np.int32(7))
+    assert churn == Churn(every=3, cooldown=2, seed=7)
+    assert [type(value) for value in (churn.every, churn.cooldown, churn.seed)] == [int] * 3
+
+
 def test_masks_follow_the_catalog(tiny_bundle: Bundle) -> None:
     env = SlateEnv(tiny_bundle, action_mode="item", churn={**CHURN, "every": 1})
     env.reset(seed=0)
@@ -137,6 +185,8 @@ def test_masks_follow_the_catalog(tiny_bundle: Bundle) -> None:
         ({"evry": 3}, "unknown churn setting 'evry'"),
         ({"unit": "weeks"}, "unknown churn unit 'weeks'"),
         ({"every": 0}, "got churn every 0, expected a whole number of at least 1"),
+        ({"every": True}, "got churn every True"),
+        ({"every": 2.0}, "got churn every 2.0"),
         ({"held_back": 1.0}, "expected a share in \\[0, 1\\)"),
         ({"arrive": 2.0}, "got churn arrive 2.0"),
         ({"arrive": "much"}, "expected numbers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.env import SlateEnv
+from hsrl_gym.envs.onboarding import Onboarder, Onboarding
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.beliefs import ItemBeliefs
 from hsrl_gym.items.catalog import Catalog
 
 CHURN = {"every": 1, "held_back": 0.3, "arrive": 0.5, "retire": 0.0}  # all new items arrive after the first step
@@ -99,6 +102,79 @@ def test_clicks_say_whether_an_item_is_liked(tiny_bundle: Bundle) -> None:
     assert predicted[0] > predicted[1] + 0.3
 
 
+def with_two_on_sale(bundle: Bundle, **onboarding: Any) -> tuple[SlateVectorEnv, Onboarder]:
+    """Return environments in which items 5 and 9 are new and on sale, and their onboarder."""
+    catalog = Catalog(bundle.codebook.forget([5, 9]), 4)
+    envs = SlateVectorEnv(16, bundle, action_mode="item", catalog=catalog, onboarding=onboarding)
+    catalog.change(arrive=[5, 9])
+    envs.reset(seed=0)
+    assert envs.sessions.onboarder is not None
+    return envs, envs.sessions.onboarder
+
+
+def test_new_items_are_explored_as_often_as_they_are_likely_to_be_the_better_one(tiny_bundle: Bundle) -> None:
+    """Thompson sampling: neither always the one that looks best, nor the one that looks worst."""
+    envs, onboarder = with_two_on_sale(tiny_bundle, explore=0.25, enough=10_000)
+    profile, history = envs.sessions.core.profiles[:1], envs.state.history[:1]
+    guesses = onboarder.guesses.clone()
+    guesses[9] = guesses[5]  # only clicks tell them apart
+    onboarder.beliefs = ItemBeliefs(guesses, onboarder.covariance)
+    onboarder.observe(profile, history, torch.full((1, 32), 5), torch.ones(1, 32))
+    w, _ = onboarder.clicks.equation(profile, history, torch.as_tensor(envs.catalog.vectors))
+    mean, covariance = onboarder.beliefs.posterior(torch.tensor([5, 9]))
+    ahead = float(w[0].double() @ (mean[0] - mean[1]))
+    spread = float(w[0].double() @ covariance.sum(0) @ w[0].double()) ** 0.5
+    expected = float(torch.special.ndtr(torch.tensor(ahead / spread)))
+    assert 0.6 < expected < 0.95
+    slate = torch.tensor([[1, 2, 3, 4]]).expand(4000, -1)
+    slate, explored = onboarder.explore(profile.expand(4000, -1), history.expand(4000, -1), slate)
+    assert (explored == torch.tensor([False, False, False, True])).all()
+    assert set(slate[:, 3].tolist()) == {5, 9}
+    assert abs(float((slate[:, 3] == 5).float().mean()) - expected) < 0.04
+
+
+def test_items_with_enough_impressions_are_explored_no_more(tiny_bundle: Bundle) -> None:
+    envs, onboarder = with_two_on_sale(tiny_bundle, explore=0.25, enough=30)
+    n_explored = [int(info["explored"].sum()) for info in act(envs, [1, 2, 3, 4], 8)]
+    assert n_explored[:2] == [16, 16]
+    assert n_explored[-1] == 0
+    assert all(30 <= onboarder.impressions[item] < 30 + 16 for item in (5, 9))
+
+
+def test_an_impression_is_read_by_the_click_model_at_the_present_vectors(tiny_bundle: Bundle) -> None:
+    """Its w, its offset, and a history that holds a new item."""
+    envs, onboarder = with_two_on_sale(tiny_bundle, caution=3.0)
+    profile, history = envs.sessions.core.profiles[:2], torch.zeros_like(envs.state.history[:2])
+    history[:, -8:] = 9
+    clicks = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    now = torch.as_tensor(envs.catalog.vectors)
+    assert (now[9] - onboarder.guesses[9]).norm() > 0.1 * onboarder.guesses[9].norm()
+    w, offset = onboarder.clicks.equation(profile, history, now)
+    expected = ItemBeliefs(onboarder.guesses, onboarder.covariance)
+    expected.observe(torch.tensor([5, 5]), w, offset, clicks[:, 0])
+    onboarder.observe(profile, history, torch.tensor([[5, 1, 2, 3]] * 2), clicks)
+    for ours, theirs in zip(*(one.posterior(torch.tensor([5])) for one in (onboarder.beliefs, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_items_move_every_so_many_steps(tiny_bundle: Bundle) -> None:
+    envs, _ = with_two_on_sale(tiny_bundle, explore=0.0, move_every=4)
+    before, moved = envs.catalog.vectors.copy(), []
+    for _ in range(9):
+        act(envs, [5, 1, 2, 3], 1)
+        moved.append(bool((envs.catalog.vectors != before).any()))
+        before = envs.catalog.vectors.copy()
+    assert moved == [False, False, False, True] * 2 + [False]
+
+
+def test_the_click_model_knows_nothing_of_clicks_on_new_items(tiny_bundle: Bundle) -> None:
+    log = tiny_bundle.users["train"]
+    others = replace(log, clicks=np.where(np.isin(log.slate, [5, 9]), 1 - log.clicks, log.clicks))
+    elsewhere = replace(tiny_bundle, users={**tiny_bundle.users, "train": others})
+    (_, here), (_, there) = (with_two_on_sale(bundle) for bundle in (tiny_bundle, elsewhere))
+    assert torch.equal(here.clicks.weight, there.clicks.weight)
+
+
 def test_new_items_start_where_caution_wants_them(tiny_bundle: Bundle) -> None:
     plain, careful = (environment(tiny_bundle, caution=caution) for caution in (0.0, 2.0))
     liked = careful.sessions.onboarder.direction.numpy()  # type: ignore[union-attr]
@@ -137,6 +213,11 @@ def test_a_catalog_shared_with_an_environment_without_onboarding_is_not_taught(t
     infos = act(judge, envs.catalog.live_items[-4:].tolist(), 5)
     assert "explored" not in infos[0]
     assert envs.catalog.version == version
+
+
+def test_numpy_integers_are_whole_numbers() -> None:
+    settings = Onboarding(move_every=np.int64(2), enough=np.int16(0), seed=np.uint32(3))
+    assert settings == Onboarding(move_every=2, enough=0, seed=3)
 
 
 def test_without_new_items_there_is_nothing_to_onboard(tiny_bundle: Bundle) -> None:

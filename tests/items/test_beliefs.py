@@ -77,6 +77,16 @@ def test_how_far_features_can_be_trusted(tiny_bundle: Bundle) -> None:
     assert trust < 1.0
 
 
+def test_trust_is_measured_on_items_that_were_held_out(tiny_bundle: Bundle) -> None:
+    """Each item has a feature of its own, which tells everything of it, and nothing of any other."""
+    book = tiny_bundle.codebook
+    own = np.eye(len(book.codes), dtype=np.float32)
+    covariance, trust = guess_error(replace(book, features=own))
+    vectors = book.vectors[1:].astype(np.float64)
+    np.testing.assert_allclose(covariance, vectors.T @ vectors / len(vectors), rtol=1e-5, atol=1e-9)
+    assert trust < 1e-6
+
+
 def test_a_codebook_of_features_is_refused(tiny_bundle: Bundle) -> None:
     book = tiny_bundle.codebook
     plain = replace(book, vectors=book.features, to_vector=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,57 @@ def test_a_pickled_catalog_goes_on_as_it_was(tiny_bundle: Bundle) -> None:
         each.change(retire=[21], arrive=[8])
     assert (copy.codes == catalog.codes).all()
     assert copy.version == catalog.version
+
+
+def test_a_pickled_catalog_makes_its_trie_again(tiny_bundle: Bundle) -> None:
+    """With the SIDs that are reserved, and the same neighbours, through crowded changes."""
+    book = replace(
+        tiny_bundle.codebook.forget(range(31, 61)), centroids=tuple(c[:4] for c in tiny_bundle.codebook.centroids)
+    )
+    book = replace(book, codes=np.minimum(book.codes, 3))  # 30 items and 64 SIDs, some of them shared
+    catalog = Catalog(book, 4, cooldown=2)
+    generator = np.random.default_rng(0)
+    for _ in range(12):
+        live, out = catalog.live_items, np.flatnonzero(~catalog.is_live)[1:]
+        catalog.change(retire=generator.choice(live, 9, replace=False), arrive=generator.choice(out, 9, replace=False))
+        catalog.move(out[:3], generator.normal(size=(3, catalog.vectors.shape[1])))
+        data = pickle.dumps(catalog)
+        assert len(data) < len(pickle.dumps((book, catalog.codes, catalog.vectors))) + 3_000
+        copy = pickle.loads(data)
+        tokens = generator.integers(4, size=(200, 3))
+        rows = [each.trie.leaf_items(each.trie.leaves(tokens)) for each in (catalog, copy)]
+        np.testing.assert_array_equal(*rows)
+        vectors = generator.normal(size=(40, catalog.vectors.shape[1])).astype(np.float32)
+        np.testing.assert_array_equal(*(each.trie.free_sids(vectors) for each in (catalog, copy)))
+        assert copy.trie.n_live == 30
+        np.testing.assert_array_equal(copy.vectors, catalog.vectors)
+        catalog = copy
+
+
+def test_vectors_that_never_moved_are_pickled_once(tiny_bundle: Bundle) -> None:
+    catalog = Catalog(tiny_bundle.codebook, 4)
+    copy = pickle.loads(pickle.dumps(catalog))
+    np.testing.assert_array_equal(copy.vectors, catalog.vectors)
+    assert copy.vectors is not copy.codebook.vectors
+    before = len(pickle.dumps(catalog))
+    catalog.move([3], np.ones((1, catalog.vectors.shape[1])))
+    assert len(pickle.dumps(catalog)) >= before + catalog.vectors.nbytes
+    assert (pickle.loads(pickle.dumps(catalog)).vectors[3] == 1.0).all()
+
+
+@pytest.mark.parametrize("ids", [[1.9], np.array([2.0]), np.ones(61, dtype=bool), ["3"], [[4]], None])
+def test_ids_are_whole_numbers(tiny_bundle: Bundle, ids: Any) -> None:
+    catalog = Catalog(tiny_bundle.codebook.forget([1]), 4)
+    for call in (
+        lambda: catalog.change(retire=ids),
+        lambda: catalog.change(arrive=ids),
+        lambda: catalog.move(ids, np.zeros((1, catalog.vectors.shape[1]))),
+    ):
+        with pytest.raises(HsrlError, match="expected ids"):
+            call()
+    assert catalog.version == 0
+    catalog.change(retire=np.uint8(7), arrive=np.array([1], dtype=np.int16))
+    assert catalog.changed_since(0).tolist() == [1, 7]
 
 
 @pytest.mark.parametrize(

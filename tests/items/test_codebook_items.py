@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -158,3 +159,23 @@ def test_activated_items_take_the_nearest_free_sid() -> None:
     for items in ([1], [9], [0]):
         with pytest.raises(HsrlError, match="expected inactive items of the catalog"):
             codebook.activate(items)
+
+
+def test_what_follows_from_the_fields_is_not_pickled() -> None:
+    codebook = by_hand([(0, 0), (1, 1)])
+    before = pickle.dumps(codebook)
+    codebook.decode([0, 0])
+    assert len(codebook.item_inputs) == 3
+    assert pickle.dumps(codebook) == before
+    copy = pickle.loads(before)
+    assert copy.decode([[0, 0], [1, 1]]).tolist() == [1, 2]
+    np.testing.assert_array_equal(copy.item_inputs, codebook.item_inputs)
+
+
+def test_another_number_of_levels_is_another_space() -> None:
+    """That of codebooks with as many items."""
+    features = random_features(20, 3)
+    one, other = (fit_codebook(features, n_levels=n, vocabulary=4) for n in (2, 3))
+    assert one.has_space_of(fit_codebook(features, n_levels=2, vocabulary=4))
+    assert not one.has_space_of(other)
+    assert not other.has_space_of(one)

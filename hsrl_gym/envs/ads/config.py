@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from math import isfinite
 
+from hsrl_gym.envs.settings import whole_number
 from hsrl_gym.errors import HsrlError
 
 
@@ -30,8 +31,8 @@ class AdsConfig:
         sweetness: correlation of quality with sweetness, how much an ad looks like clickbait.
         weariness: logit lost on every ad per unit of the history's mean sweetness.
         drift: how far interest moves towards the clicked ads.
-        satiation: logit lost on ads of a category that fills the whole recent history.
-        tolerated: share of the history that one category may fill before satiation begins.
+        satiation: logit lost on ads of a category that fills the whole window of H clicks.
+        tolerated: share of the window that one category may fill before satiation begins.
         sale: logit of a conversion after a click on an average ad by an indifferent user.
         budget: median budget of a campaign, as a multiple of what it would spend until its planned end.
 
@@ -63,8 +64,9 @@ class AdsConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.startswith("n_") and (type(value) is not int or value < 1):
-                raise HsrlError(f"got {field.name}={value!r} of the advertising market, expected an integer above 0.")
+            if field.name.startswith("n_"):
+                value = whole_number(f"market {field.name}", value, 1)
+                object.__setattr__(self, field.name, value)
             if type(value) not in (int, float) or not isfinite(value):
                 raise HsrlError(f"got {field.name}={value!r} of the advertising market, expected a finite number.")
         if self.budget <= 0.0 or abs(self.sweetness) > 1.0:

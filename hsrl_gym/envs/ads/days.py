@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hsrl_gym.envs.ads.market import AdsMarket
 from hsrl_gym.envs.ads.recall import Recall
-from hsrl_gym.errors import HsrlError
+from hsrl_gym.envs.settings import whole_number
 from hsrl_gym.items.catalog import Catalog
 
 
@@ -26,14 +26,10 @@ class AdsDays:
         Raises:
             HsrlError: for a day without a step, or before day 0.
         """
-        if type(steps) is not int or type(first) is not int or steps < 1 or first < 0:
-            raise HsrlError(
-                f"got steps_per_day {steps!r}, start_day {first!r}, expected whole numbers of at least 1 and 0."
-            )
+        self.steps, self.first = whole_number("steps_per_day", steps, 1), whole_number("start_day", first, 0)
         self.market, self.catalog, self.recall = market, catalog, recall
-        self.steps, self.first = steps, first
         self.day, self._n_steps = -1, 0  # no day is open yet
-        self._open(first)
+        self._open(self.first)
 
     def restart(self) -> None:
         """Return to the first day."""

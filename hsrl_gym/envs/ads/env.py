@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from hsrl_gym.envs.ads.sessions import AdsSessions
+from hsrl_gym.envs.ads.sessions import AdsSessions, open_sessions
 from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.envs.render import check_render_mode
 from hsrl_gym.envs.vector_env import SlateVectorEnv
@@ -68,7 +68,7 @@ class AdsEnv(SlateEnv):
         # Not SlateEnv's own: there is no bundle to open.
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self.sessions = AdsSessions(**settings)
+        self.sessions = open_sessions(settings)
         self.bundle = self.sessions.bundle
         self.observation_space = self.sessions.observation_space
         self.action_space = self.sessions.candidate_mode.space
@@ -104,7 +104,7 @@ class AdsVectorEnv(SlateVectorEnv):
         check_render_mode(render_mode)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.sessions = AdsSessions(**settings)
+        self.sessions = open_sessions(settings)
         self.bundle = self.sessions.bundle
         self.single_observation_space = self.sessions.observation_space
         self.single_action_space = self.sessions.candidate_mode.space

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from hsrl_gym.envs.ads.world import AdsUsers
 from hsrl_gym.envs.ads.world_bundle import open_ads
 from hsrl_gym.envs.core import Outcome, SessionParams, SessionState
 from hsrl_gym.envs.sessions import Observation, SlateSessions
-from hsrl_gym.envs.settings import from_json
+from hsrl_gym.envs.settings import from_json, whole_number
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
 from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.users.profile import PROFILE_LIMIT
@@ -57,12 +58,10 @@ class AdsSessions(SlateSessions):
             raise unknown_name("action_mode", action_mode, CANDIDATE_MODES)
         if simulator not in SIMULATORS:
             raise unknown_name("simulator", simulator, SIMULATORS)
-        if type(market_seed) is not int or market_seed < 0:
-            raise HsrlError(f"got market_seed {market_seed!r}, expected a whole number of at least 0.")
         config = from_json(AdsConfig, "advertising market", {} if market is None else market)
         self.device = open_device(device)
         self.params = SessionParams(1, "mean_with_cost", patience, max_steps, initial_patience, miss_cost)
-        opened = open_ads(config, market_seed)
+        opened = open_ads(config, whole_number("market_seed", market_seed, 0))
         self.market, self.bundle = opened.market, opened.bundle
         self.turnover = self.onboarder = None  # the market has days of its own
         self.catalog = Catalog(self.bundle.codebook, 1, cooldown=1)
@@ -138,3 +137,16 @@ class AdsSessions(SlateSessions):
         """Return the masks (B, sum(nvec)) bool of choices that some candidate of each request has."""
         self._follow_catalog()
         return self.candidate_mode.masks(self._codes[self.candidates(state)])
+
+
+def open_sessions(settings: Mapping[str, Any]) -> AdsSessions:
+    """Return the sessions of the arguments that an environment was made with.
+
+    Raises:
+        HsrlError: for an unknown one, those of other environments included.
+    """
+    known = [*inspect.signature(AdsSessions).parameters, "render_mode"]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise HsrlError(f"got {', '.join(unknown)} for HSRL-Ads-v0, expected any of {', '.join(known)}.")
+    return AdsSessions(**settings)
