@@ -18,13 +18,26 @@ from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
 # What SB3 gets of the infos; the last three are of HSRL-Ads-v0.
-INFO = ("slate", "clicks", "patience", "patience_before", "day", "arrived", "retired", "conversions", "cost", "spent")
+INFO = (
+    "slate",
+    "clicks",
+    "patience",
+    "patience_before",
+    "explored",
+    "day",
+    "arrived",
+    "retired",
+    "conversions",
+    "cost",
+    "spent",
+)
 
 
 class SlateVecEnv(VecEnv):
     """Adapter of a `SlateVectorEnv` with SB3's `done`, `terminal_observation` and `TimeLimit.truncated`.
 
-    Infos hold `slate` (K,), `clicks` (K,), `patience` and `patience_before`, and what came and went, as in `SlateEnv`.
+    Infos hold `slate` (K,), `clicks` (K,), `patience` and `patience_before`, and what came and went, as in `SlateEnv`;
+    with onboarding also `explored` (K,) bool, the slots that it gave to a new item.
     """
 
     def __init__(self, envs: SlateVectorEnv) -> None:

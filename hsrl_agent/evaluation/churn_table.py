@@ -41,6 +41,8 @@ IS_BACK = "is_back"  # 1 if it is
 STEPS_SEEN = "steps_until_seen"  # user-steps that the impressions took
 MEDIAN_SEEN = "median_impressions"  # of the new items at that stage, where the mean is as many as were asked for
 NEVER_SEEN = "share_never_shown"  # of the new items, at that stage
+IS_SEEN = "is_seen"  # 1 if there were as many impressions as were asked for before `_OVERTIME` ran out
+_OVERTIME = 100  # times the user-steps that the impressions take if every slot holds a new item
 ENOUGH = 0.95
 
 
@@ -137,15 +139,22 @@ def _when_known(judges: Judges, resident: Resident, new: NDArray[Any]) -> None:
         known.move(new, judges.bundle.codebook.vectors[new])
         judges.score(KNOWN, resident, known)
     if resident.observes:
-        visitor = resident.branch(judges.bundle)
-        onboarder = visitor.envs.get_attr("sessions")[0].onboarder
-        steps = 0
-        with undisturbed(resident.agent):
-            while float(onboarder.impressions[new].double().mean()) < judges.spec.protocol_kwargs["impressions"]:
-                visitor.act(judges.spec.n_envs)
-                steps += judges.spec.n_envs
-        counts = onboarder.impressions[new].double()
-        judges.found[STEPS_SEEN] = float(steps)
-        judges.found[MEDIAN_SEEN] = float(counts.median())
-        judges.found[NEVER_SEEN] = float((counts == 0).double().mean())
-        judges.score(SEEN, resident, visitor.catalog)
+        _when_seen(judges, resident, new)
+
+
+def _when_seen(judges: Judges, resident: Resident, new: NDArray[Any]) -> None:
+    """Score the agent in the catalog as it is after new items (M,) were seen some times on average."""
+    visitor, wanted = resident.branch(judges.bundle), judges.spec.protocol_kwargs["impressions"]
+    sessions = visitor.envs.get_attr("sessions")[0]
+    onboarder, slate_size = sessions.onboarder, sessions.actions.slate_size
+    most, steps = _OVERTIME * wanted * len(new) / slate_size, 0
+    with undisturbed(resident.agent):
+        while float(onboarder.impressions[new].double().mean()) < wanted and steps < most:
+            visitor.act(judges.spec.n_envs)
+            steps += judges.spec.n_envs
+    counts = onboarder.impressions[new].double()
+    judges.found[STEPS_SEEN] = float(steps)
+    judges.found[IS_SEEN] = float(counts.mean() >= wanted)
+    judges.found[MEDIAN_SEEN] = float(counts.median())
+    judges.found[NEVER_SEEN] = float((counts == 0).double().mean())
+    judges.score(SEEN, resident, visitor.catalog)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C, PPO
+from torch import Tensor
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.hsrl_policy import HSRLPolicy
@@ -122,3 +123,73 @@ def test_a_catalog_with_other_tokens_is_refused(tiny_bundle: Bundle) -> None:
     other = replace(book, centroids=(book.centroids[0] + 1.0, *book.centroids[1:]))
     with pytest.raises(HsrlError, match="got a catalog with other centroids"):
         policy.follow(Catalog(other, 4))
+
+
+UPDATES, PRETRAINING = {"pretrain_epochs": 0, "learning_starts": 8}, {"pretrain_epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("sl", {"max_epochs": 1}),
+        ("a2c", {}),
+        ("a2c-pretrained", PRETRAINING),
+        *((name, how) for name in ("hac", "hsrl-items", "hsrl-two-tower", "hsrl") for how in (UPDATES, PRETRAINING)),
+    ],
+)
+def test_items_learn_nothing_before_they_are_on_sale(tiny_bundle: Bundle, name: str, settings: dict[str, Any]) -> None:
+    """The weights that an item has of its own get no gradient, in updates as in pretraining."""
+    method = METHODS[name]
+    env = vec_env(tiny_bundle, method.action_mode, churn={**CHURN, "arrive": 0.0})
+    agent: Any = method.make(env, seed=0, settings=settings)
+    network = getattr(agent, "policy", agent).network
+    is_live = torch.as_tensor(of_env(env).catalog.is_live)  # (N + 1,)
+    gradients: list[Tensor] = []  # (N, ..), or (N + 1, ..) with padding
+
+    def listen(_module: Any, _features: Any, found: Tensor) -> None:
+        if found.requires_grad:
+            found.register_hook(gradients.append)
+
+    own = {key: weight for key, weight in network.named_parameters() if len(weight) in (len(is_live), len(is_live) - 1)}
+    for weight in own.values():
+        weight.register_hook(gradients.append)
+    if name == "hsrl-two-tower":  # has none; what its item tower says of items has a gradient instead
+        assert not own
+        network.policy.content.register_forward_hook(listen)
+    observation = env.reset()
+    agent.learn(8 * 6)
+    by_sale = {sale: [bool(one[is_live[-len(one) :] == sale].any()) for one in gradients] for sale in (True, False)}
+    assert any(by_sale[True])
+    assert not any(by_sale[False])
+    if name == "hsrl-two-tower":
+        return
+    waiting = (~is_live).nonzero().squeeze(1)[1:]
+    if name == "hsrl-items":
+        head = network.policy.heads[0]
+        assert {id(head.free), id(head.bias)} <= set(map(id, own.values()))
+        assert head.free[is_live[1:]].any()
+        assert not head.free[waiting - 1].any()
+        assert not head.bias[waiting - 1].any()
+    assert not network.encoder.free_vectors()[waiting].any()
+    of_env(env).catalog.change(arrive=waiting.numpy())
+    agent.predict(observation)
+    assert network.encoder.has_arrived.all()
+    assert not network.encoder.free_vectors()[waiting].any()  # nobody knows anything of them yet
+
+
+def test_sb3_is_told_what_onboarding_showed(tiny_bundle: Bundle) -> None:
+    """`explored` marks the slots that did not come from the action."""
+    env = vec_env(tiny_bundle, "item", churn={**CHURN, "arrive": 0.0}, onboarding={"explore": 0.25})
+    env.reset()
+    catalog = of_env(env).catalog
+    actions = np.tile(catalog.live_items[:4] - 1, (8, 1))
+    waiting = np.flatnonzero(~catalog.is_live)[1:]
+    catalog.change(arrive=waiting)
+    _, _, _, infos = env.step(actions)
+    explored, slates = (np.stack([info[name] for info in infos]) for name in ("explored", "slate"))
+    assert explored.sum(1).tolist() == [1] * 8
+    assert set(slates[explored]) <= set(waiting)
+    np.testing.assert_array_equal(slates[~explored], (actions + 1)[~explored])
+    without = vec_env(tiny_bundle, "item")
+    without.reset()
+    assert "explored" not in without.step(actions)[3][0]

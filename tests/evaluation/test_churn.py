@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from churn_runs import a_spec, at_home
+from torch import Tensor
 
 from hsrl_agent.evaluation.churn import (
     CLICKS,
     REWARD,
     SHARE,
     TRUE_REWARD,
-    Judges,
     Resident,
     can_follow,
-    daily,
     entry,
     open_catalog,
     still,
     twin,
 )
-from hsrl_agent.evaluation.churn_days import PROTOCOL as DAYS
-from hsrl_agent.evaluation.churn_days import day_stage
 from hsrl_agent.evaluation.churn_table import (
     ADDED,
     BACK,
@@ -38,7 +37,6 @@ from hsrl_agent.evaluation.churn_table import (
     Replacement,
     after,
 )
-from hsrl_agent.evaluation.churn_table import PROTOCOL as TABLE
 from hsrl_agent.evaluation.cli import main
 from hsrl_agent.evaluation.plugins import resolve
 from hsrl_agent.evaluation.result import RunResult
@@ -49,30 +47,6 @@ from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
-
-TERMS = {"held_back": 0.5, "arrivals": "random", "onboarding": True}
-OF_TABLE = {"impressions": 2, "later": [16, 32], "check_every": 16, "give_up": 32}
-OF_DAYS = {"every": 2, "arrive": 0.2, "n_days": 2}
-
-
-def settings_of(method: str) -> dict[str, Any]:
-    return {"hsrl": {"pretrain_epochs": 0}, "sl": {"max_epochs": 1}, "hac": {"learning_starts": 0}}.get(method, {})
-
-
-def a_spec(spec: RunSpec, method: str, **terms: Any) -> RunSpec:
-    kwargs = {**TERMS, **OF_TABLE, **terms}
-    quick = replace(spec, steps=64, method=method, settings=settings_of(method))
-    return replace(quick, protocol=TABLE, protocol_kwargs=kwargs)
-
-
-def at_home(spec: RunSpec, bundle: Bundle, **terms: Any) -> tuple[Resident, Judges]:
-    """Return an agent after a little learning with half of the items held back, and its judges."""
-    own = a_spec(spec, spec.method, **terms)
-    method = resolve(own.method, own.settings)
-    turnover = open_catalog(still(own), own, bundle)
-    learned = learn(own, method, bundle=bundle, with_curve=False, catalog=turnover.catalog, onboarding={})
-    new = np.isin(np.arange(bundle.n_items + 1), still(own).first_waiting(bundle))
-    return Resident(learned.agent, method, learned.envs, turnover.catalog, True), Judges(own, method, bundle, new)
 
 
 @pytest.fixture(scope="module")
@@ -152,29 +126,62 @@ def test_a_click_on_a_new_item_never_reaches_its_sid_before_it_arrives(
 
 def test_scoring_teaches_nothing(spec: RunSpec, tiny_bundle: Bundle) -> None:
     """Neither the catalog, nor what is believed of items, nor the agent: it learns on as if nobody had scored it."""
-    (scored, judges), (other, _) = at_home(spec, tiny_bundle), at_home(spec, tiny_bundle)
-    held_back = still(judges.spec).first_waiting(tiny_bundle)
-    for resident in (scored, other):
+    states = []
+    for is_scored in (False, True):
         torch.manual_seed(0)
+        resident, judges = at_home(spec, tiny_bundle)
+        held_back = still(judges.spec).first_waiting(tiny_bundle)
         resident.catalog.change(arrive=held_back)
         resident.live(64)
-    onboarder = scored.envs.get_attr("sessions")[0].onboarder
-    version, seen = scored.catalog.version, onboarder.impressions.clone()
-    assert int(seen.sum()) > 0
-    beliefs = [one.clone() for one in onboarder.beliefs.posterior(torch.arange(1, tiny_bundle.n_items + 1))]
-    for stage, catalog in (("here", None), ("there", Replacement(scored.catalog, held_back[:0], 0))):
-        judges.score(stage, scored, None if catalog is None else catalog.applied(twin(scored.catalog), 30))
-    assert scored.catalog.version == version
-    assert torch.equal(onboarder.impressions, seen)
-    for before, now in zip(beliefs, onboarder.beliefs.posterior(torch.arange(1, tiny_bundle.n_items + 1)), strict=True):
-        assert torch.equal(before, now)
-    states = []
-    for resident in (scored, other):
-        torch.manual_seed(0)
+        if is_scored:
+            before = what_is_known(resident)
+            judges.score("here", resident)
+            less = Replacement(resident.catalog, held_back[:0], 0).applied(twin(resident.catalog), 30)
+            judges.score("there", resident, less)
+            for one, other in zip(before, what_is_known(resident), strict=True):
+                assert torch.equal(one, other)
+            assert int(before[1].sum()) > 0  # impressions
         resident.live(64)
         agent: Any = resident.agent
         states.append(agent.policy.network.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def what_is_known(resident: Resident) -> list[Tensor]:
+    """Return the version of the catalog, the impressions, and what is believed of items."""
+    onboarder = resident.envs.get_attr("sessions")[0].onboarder
+    beliefs = onboarder.beliefs.posterior(torch.arange(1, resident.catalog.n_items + 1))
+    return [torch.tensor(resident.catalog.version), *(one.clone() for one in (onboarder.impressions, *beliefs))]
+
+
+def draw() -> tuple[float, float, float]:
+    """Return a number from each global generator; SB3's replay buffers draw from NumPy's."""
+    return float(torch.rand(1)), np.random.rand(), random.random()  # noqa: NPY002
+
+
+def test_scoring_takes_no_draw_and_no_dropout_from_learning(spec: RunSpec, tiny_bundle: Bundle) -> None:
+    """Even where who acts draws from the global generators, and switches dropout off."""
+    resident, judges = at_home(spec, tiny_bundle)
+    agent: Any = resident.agent
+    greedy = agent.predict
+
+    def careless(*args: Any, **settings: Any) -> Any:
+        draw()
+        agent.policy.train(False)
+        return greedy(*args, **settings)
+
+    agent.predict = careless
+    agent.policy.train()
+    drawn = []
+    for stage in (None, "here", "there"):
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        if stage is not None:
+            judges.score(stage, resident)
+        assert agent.policy.training
+        drawn.append(draw())
+    assert drawn[0] == drawn[1] == drawn[2]
 
 
 @pytest.mark.parametrize("method", ["a2c", "hac", "hsrl"])
@@ -225,29 +232,6 @@ def test_the_more_is_replaced_the_same_items_go_first(spec: RunSpec, tiny_bundle
     assert {len(one) for one in live} == {30}
     assert live[1] & set(held_back) < live[2] & set(held_back)
     assert live[1] & live[0] > live[2] & live[0]
-
-
-def test_days(spec: RunSpec) -> None:
-    """Each day has its own catalog and one score; the curve ends with the last one."""
-    own = replace(a_spec(spec, "a2c"), protocol=DAYS, protocol_kwargs={**TERMS, **OF_DAYS})
-    result = run(own)
-    assert [point.steps for point in result.curve] == [0, 16, 32]
-    rewards = [result.extra[entry(day_stage(day), REWARD)] for day in range(3)]
-    assert [point.total_reward for point in result.curve] == rewards
-    assert result.score.total_reward == rewards[-1]
-    shares = [result.extra[entry(day_stage(day), SHARE)] for day in range(3)]
-    assert shares[0] == 0.0 < shares[1] < 1.0
-
-
-def test_a_day_replaces_its_share(spec: RunSpec, tiny_bundle: Bundle) -> None:
-    own = replace(a_spec(spec, "oracle"), protocol_kwargs={**TERMS, **OF_DAYS})
-    turnover = open_catalog(daily(own), own, tiny_bundle)
-    before = set(turnover.catalog.live_items)
-    turnover.pass_time(0.0)
-    assert turnover.catalog.version == 0
-    turnover.pass_time(0.0)
-    now = set(turnover.catalog.live_items)
-    assert (len(before), len(now), len(now - before)) == (30, 30, 6)
 
 
 def test_watched_items_are_counted_while_users_play(spec: RunSpec, tiny_bundle: Bundle) -> None:

@@ -29,6 +29,8 @@ _HOW = (
     "A day is {every} steps of {n_envs} users. It begins with a change: {percent:.0f}% of the live items retire, and "
     "as many come that were held back ({held_back:.0f}% of all). At its end the greedy policy is scored in the catalog "
     "of the day. Day 0 is the end of {steps} user-steps of learning in a still catalog.",
+    "The curve shows that greedy policy on fresh users, after the day's learning and without explored slots; what "
+    "users got during the day is not in it.",
     "The area under a curve is its mean over the days, day 0 left out. New are all items that were held back at first.",
     "Methods that learn from the log alone stay as they are; with onboarding they act all day, and items become known.",
 )
