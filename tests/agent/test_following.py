@@ -177,6 +177,15 @@ def test_items_learn_nothing_before_they_are_on_sale(tiny_bundle: Bundle, name: 
     assert not network.encoder.free_vectors()[waiting].any()  # nobody knows anything of them yet
 
 
+@pytest.mark.parametrize("name", ["hsrl-items", "hsrl-two-tower"])
+def test_critic_warmup_leaves_out_what_is_not_on_sale(tiny_bundle: Bundle, name: str) -> None:
+    """The contexts, and so the values and their loss, are those of the policy."""
+    env = vec_env(tiny_bundle, churn={**CHURN, "arrive": 0.0})
+    agent: Any = METHODS[name].make(env, seed=0, settings={**UPDATES, "policy_kwargs": {"dropout": 0.0}}).learn(8 * 6)
+    batch = agent.replay_buffer.sample(32)
+    torch.testing.assert_close(agent.critic_warmup_loss(batch), agent.losses(batch).critic, rtol=1e-5, atol=0.0)
+
+
 def test_sb3_is_told_what_onboarding_showed(tiny_bundle: Bundle) -> None:
     """`explored` marks the slots that did not come from the action."""
     env = vec_env(tiny_bundle, "item", churn={**CHURN, "arrive": 0.0}, onboarding={"explore": 0.25})

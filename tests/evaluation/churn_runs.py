@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from hsrl_agent.evaluation.churn import Judges, Resident, open_catalog, still
@@ -51,12 +52,14 @@ class Scored:
         steps: user-steps that the agent had learned from.
         live: items on sale where it was scored.
         vectors, at_home: (N + 1, D), of the items there and in the agent's own catalog.
+        generator: state of torch's global one just before.
     """
 
     steps: int
     live: set[int]
     vectors: NDArray[np.float32]
     at_home: NDArray[np.float32]
+    generator: bytes
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> dict[str, Scored]:
@@ -67,7 +70,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> dict[str, Scored]:
     def watched(judges: Judges, stage: str, resident: Resident, catalog: Catalog | None = None) -> Scores:
         items, agent = catalog or resident.catalog, resident.agent
         vectors = (items.vectors.copy(), resident.catalog.vectors.copy())
-        found[stage] = Scored(getattr(agent, "num_timesteps", 0), set(items.live_items.tolist()), *vectors)
+        steps, live = getattr(agent, "num_timesteps", 0), set(items.live_items.tolist())
+        found[stage] = Scored(steps, live, *vectors, torch.get_rng_state().numpy().tobytes())
         return score(judges, stage, resident, catalog)
 
     monkeypatch.setattr(Judges, "score", watched)
