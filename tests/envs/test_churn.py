@@ -126,10 +126,10 @@ def test_days_may_be_counted_in_sessions(tiny_bundle: Bundle) -> None:
 
 def test_a_day_of_sessions_ends_with_the_last_of_them(tiny_bundle: Bundle) -> None:
     """Ten environments, of which one finishes at each step: ten times 0.1 is less than 1 in floating point."""
-    turnover = open_turnover(Churn(every=2, unit="sessions"), tiny_bundle, slate_size=4)
-    ended = [turnover.pass_time(1, 10) is not None for _ in range(60)]
-    assert np.flatnonzero(ended).tolist() == [19, 39, 59]
-    assert [turnover.pass_time(n, 10) is not None for n in (15, 9, 15, 1)] == [False, True, False, True]
+    turnover = open_turnover(Churn(every=1, unit="sessions"), tiny_bundle, slate_size=4)
+    ended = [turnover.pass_time(1, 10) is not None for _ in range(30)]
+    assert np.flatnonzero(ended).tolist() == [9, 19, 29]
+    assert [turnover.pass_time(n, 10) is not None for n in (8, 4, 7, 1)] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,10 @@ def test_churn_in_a_catalog_that_has_its_arrivals_on_sale_is_refused(tiny_bundle
 def test_churn_may_share_the_catalog_of_the_same_churn(tiny_bundle: Bundle) -> None:
     """Also one in which items have arrived already: a reset returns to the start."""
     churn = {"every": 1, "held_back": 0.3}
-    first = SlateEnv(tiny_bundle, churn=churn)
+    first = SlateEnv(tiny_bundle, churn={**churn, "retire": 0.0})
     first.reset(seed=0)
     first.step(first.action_space.sample())
+    assert len(first.catalog.live_items) == 46
     second = SlateEnv(tiny_bundle, churn={**churn, "arrive": 0.2}, catalog=first.catalog)
     second.reset(seed=0)
     assert (second.catalog.codes == second.catalog.codebook.codes).all()
