@@ -180,7 +180,7 @@ def test_churn_with_and_without_onboarding(bundle: str) -> None:
     assert (only.steps, only.protocol_kwargs["n_days"], only.protocol_kwargs["every"]) == (640, 21, 15)
     assert only.protocol == "hsrl_agent.evaluation.churn_days:days"
     compared = plan_of("--table=churn", f"--envs={ENV}", bundle, "--onboarding=no").specs
-    assert {"popularity", "oracle", "sl", "a2c-pretrained", "hac", "hsrl-items", "hsrl"} <= {
+    assert {"popularity", "oracle", "sl", "a2c-pretrained", "hac-pretrained", "hsrl-items", "hsrl"} <= {
         spec.method for spec in compared
     }
 
