@@ -68,7 +68,7 @@ class Entry:
 TIMED = {
     "decide": f"Decision, {N_USERS} users",
     "update": f"Update, {BATCH} transitions",
-    "follow": "Policy follows a move of 3 items",
+    "follow": "Follow a move of 3 items",
 }
 
 
@@ -225,7 +225,7 @@ def figure(entries: Sequence[Entry]) -> Figure:
     from hsrl_agent.methods import METHODS
 
     looks = {"HSRL": METHODS["hsrl"].look, "item space": METHODS["hsrl-items"].look}
-    drawn = new_figure(9.0, 3.6)
+    drawn = new_figure(11.0, 3.6)
     for axes, (what, label) in zip(drawn.subplots(1, len(TIMED), squeeze=False)[0], TIMED.items(), strict=True):
         for method, look in looks.items():
             points = [(e.n_items, e.milliseconds(what)) for e in entries if e.method == method and e.seconds.get(what)]

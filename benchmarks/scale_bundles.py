@@ -19,10 +19,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hsrl_agent.evaluation.options import Parser, folder, whole_number, whole_numbers
 from hsrl_agent.evaluation.report.table import Column, Table
 from hsrl_agent.evaluation.terminal import make_console, run_command, say
+
+if TYPE_CHECKING:
+    from hsrl_gym.users.fit import FitSettings
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 VOCABULARY = 128  # 2 million SIDs
@@ -70,8 +74,11 @@ class Cost:
         print(f"  {self.n_items:,} items, {name}: {self.clock[name]:.2f} s", file=sys.stderr, flush=True)
 
 
-def measure(n_items: int, out: Path) -> Cost:
-    """Build a bundle of `n_items`, open it, and play and change its catalog; the bundle stays in `out`."""
+def measure(n_items: int, out: Path, settings: FitSettings | None = None) -> Cost:
+    """Build a bundle of `n_items`, open it, and play and change its catalog; the bundle stays in `out`.
+
+    The users are fitted with `settings`, None for the defaults.
+    """
     import gymnasium
     import numpy as np
 
@@ -84,7 +91,7 @@ def measure(n_items: int, out: Path) -> Cost:
     with cost.stage("log"):
         log = write_log(SyntheticWorld(f"ml1m-{n_items}"), SLATES)
     with cost.stage("build"):
-        bundle = build_bundle(log, vocabulary=VOCABULARY)
+        bundle = build_bundle(log, vocabulary=VOCABULARY, settings=settings)
     cost.held_out = float(bundle.fidelity["train"]["log_loss"])
     place.parent.mkdir(parents=True, exist_ok=True)
     with cost.stage("save"):
