@@ -16,7 +16,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
-from hsrl_agent.evaluation.run import make_eval_envs
+from hsrl_agent.evaluation.curve import Progress
+from hsrl_agent.evaluation.run import Learned, learn, make_eval_envs
 from hsrl_agent.evaluation.scoring import Scores, evaluate, undisturbed
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.method import Agent, Method
@@ -145,6 +146,26 @@ class Resident:
         memo.update({id(wrapper): own for wrapper in wrappers})
         agent, catalog, observation = copy.deepcopy((self.agent, self.catalog, self.observation), memo)
         return Resident(agent, self.method, own, catalog, self.observes, observation)
+
+
+def settle(
+    spec: RunSpec, method: Method, bundle: Bundle, catalog: Catalog, progress: Progress, n_later: int
+) -> tuple[Learned, Resident]:
+    """Let an agent learn in a catalog; return how that went, and the agent where it lives.
+
+    Progress is said in parts of these user-steps and the `n_later` that are to follow.
+    """
+    onboarding, total = onboarding_of(spec), spec.steps + n_later
+    learned = learn(
+        spec,
+        method,
+        lambda steps: progress(steps * spec.steps // total),
+        bundle,
+        with_curve=False,
+        catalog=catalog,
+        onboarding=onboarding,
+    )
+    return learned, Resident(learned.agent, method, learned.envs, catalog, onboarding is not None)
 
 
 @dataclass

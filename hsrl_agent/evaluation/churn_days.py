@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from hsrl_agent.evaluation.churn import Judges, Resident, daily, onboarding_of, open_catalog
+from hsrl_agent.evaluation.churn import Judges, daily, open_catalog, settle
 from hsrl_agent.evaluation.curve import Progress, point
 from hsrl_agent.evaluation.plugins import resolve
 from hsrl_agent.evaluation.result import RunResult
-from hsrl_agent.evaluation.run import learn, make_eval_envs, make_result
+from hsrl_agent.evaluation.run import make_eval_envs, make_result
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.tasks import bundle_folder
 from hsrl_gym.bundle.folder import load_bundle
@@ -41,18 +41,8 @@ def days(spec: RunSpec, progress: Progress) -> RunResult:
     turnover = open_catalog(daily(spec), spec, bundle)
     catalog = turnover.catalog
     a_day = asked["every"] * spec.n_envs
-    total = spec.steps + asked["n_days"] * a_day
-    learned = learn(
-        spec,
-        method,
-        lambda steps: progress(steps * spec.steps // total),
-        bundle,
-        with_curve=False,
-        catalog=catalog,
-        onboarding=onboarding_of(spec),
-    )
+    learned, resident = settle(spec, method, bundle, catalog, progress, asked["n_days"] * a_day)
     began = time.perf_counter()
-    resident = Resident(learned.agent, method, learned.envs, catalog, onboarding_of(spec) is not None)
     new = np.isin(np.arange(bundle.n_items + 1), daily(spec).first_waiting(bundle))
     judges = Judges(spec, method, bundle, new)
     scores = judges.score(day_stage(0), resident)

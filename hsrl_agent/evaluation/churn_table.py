@@ -18,15 +18,15 @@ from hsrl_agent.evaluation.churn import (
     Judges,
     Resident,
     entry,
-    onboarding_of,
     open_catalog,
+    settle,
     still,
     twin,
 )
 from hsrl_agent.evaluation.curve import Progress
 from hsrl_agent.evaluation.plugins import resolve
 from hsrl_agent.evaluation.result import RunResult
-from hsrl_agent.evaluation.run import learn, make_eval_envs, make_result
+from hsrl_agent.evaluation.run import make_eval_envs, make_result
 from hsrl_agent.evaluation.scoring import undisturbed
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.tasks import bundle_folder
@@ -66,18 +66,8 @@ def churn(spec: RunSpec, progress: Progress) -> RunResult:
     bundle = load_bundle(bundle_folder(spec.env, spec.bundle))
     catalog = open_catalog(still(spec), spec, bundle).catalog
     held_back = still(spec).first_waiting(bundle)
-    total = spec.steps + asked["later"][-1]
-    learned = learn(
-        spec,
-        method,
-        lambda steps: progress(steps * spec.steps // total),
-        bundle,
-        with_curve=False,
-        catalog=catalog,
-        onboarding=onboarding_of(spec),
-    )
+    learned, resident = settle(spec, method, bundle, catalog, progress, asked["later"][-1])
     began = time.perf_counter()
-    resident = Resident(learned.agent, method, learned.envs, catalog, onboarding_of(spec) is not None)
     judges = Judges(spec, method, bundle, np.isin(np.arange(bundle.n_items + 1), held_back))
     before = judges.score(BEFORE, resident)
     plan = Replacement(catalog, held_back, spec.seed)
