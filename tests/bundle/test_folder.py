@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +36,6 @@ FILES = {
     "users_eval.safetensors",
     "users_train.safetensors",
 }
-
-
-@pytest.fixture
-def folder(tiny_bundle_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle that may be spoiled."""
-    return Path(shutil.copytree(tiny_bundle_folder, tmp_path / "bundle"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
