@@ -175,7 +175,7 @@ def with_method(method: int, data: bytes = b"") -> bytes:
         (with_method(12), "Invalid data stream"),  # bzip2
         (with_method(14, b"\x09\x04\x05\x00\x5d\x00\x00\x80\x00" + b"\xff" * 200), "LZMAError"),
         (b"PK\x05\x06" + bytes(18), r"got \[\], expected a.dat, b.dat"),  # an empty zip
-        (zip_of(**{"a.dat": b"a", "b.dat": b"b"})[30:], "BadZipFile"),
+        (zip_of(**{"a.dat": b"a", "b.dat": b"b"})[30:], "Invalid argument"),  # its offsets lead in front of it
         (b"\x1f\x8b", "EOFError"),
         (b"", "EOFError|ReadError"),
     ],
