@@ -134,6 +134,14 @@ def test_texts_that_steer_a_terminal(folder: Path) -> None:
     assert bundle.provenance["k?"] == ["v?]0;t?", {"x": "?"}]
 
 
+def test_texts_that_look_like_markup(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And no fidelity: `inspect` prints and draws what there is."""
+    change_manifest(folder, lambda m: m.update(source="[/red] :smile: [link=http://x]y[/link]", fidelity={}))
+    assert main(["inspect", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert "[/red] :smile: [link=http://x]y[/link]" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
 def test_a_huge_manifest(folder: Path) -> None:
     with (folder / MANIFEST).open("ab") as file:
         file.write(b"#" * 2**20)
