@@ -31,6 +31,7 @@ def work_folder(target: Path) -> Iterator[Path]:
     Raises:
         OSError: if nothing can be written there.
     """
+    target = _anchored(target)
     sweep(target)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     lock = None
@@ -55,6 +56,7 @@ def put_in_place(new: Path, target: Path) -> None:
     Raises:
         OSError: if one of the two cannot be renamed.
     """
+    target = _anchored(target)
     try:
         if os.path.lexists(target):
             target.rename(new.with_name(_OLD))
@@ -69,6 +71,7 @@ def try_renaming(new: Path, target: Path) -> None:
     Raises:
         OSError: if that fails.
     """
+    target = _anchored(target)
     if os.path.lexists(target):
         try:
             target.rename(new.with_name(_OLD))
@@ -88,8 +91,12 @@ def sweep(target: Path) -> None:
     A process that was killed between its two renames has left the old folder aside: it is put back. Folders of living
     processes, and folders that look alike, stay as they are.
     """
+    target = _anchored(target)
     pattern = re.compile(rf"\.{re.escape(target.name)}-[a-z0-9_]{{8}}")
-    found = [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
+    try:
+        found = [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
+    except OSError:  # a folder that may be written to, but not be listed
+        return
     for work in found:
         lock = None if work.is_symlink() else _take(work / _LOCK)
         if lock is not None:
@@ -98,6 +105,11 @@ def sweep(target: Path) -> None:
                 _remove(work)
             finally:
                 os.close(lock)
+
+
+def _anchored(target: Path) -> Path:
+    """Return the path without "..": a way that leads through the target itself would end when it is renamed."""
+    return target.parent.resolve() / target.name
 
 
 def _lock_own(work: Path) -> int | None:

@@ -284,6 +284,21 @@ def test_whatever_fails_in_the_try_is_one_line(
     assert contents(folder) == before
 
 
+def test_a_way_through_the_target_itself(tiny_bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, around = contents(folder), folder / ".." / "bundle"
+    assert check_target(around) == around
+    assert contents(folder) == before
+    save_bundle(replace(tiny_bundle, name="other"), around)
+    assert load_bundle(folder).name == "other"
+    assert names(folder.parent) == ["bundle"]
+    monkeypatch.chdir(folder)
+    for own in (".", ".."):
+        with pytest.raises(HsrlError):
+            check_target(own)
+        assert load_bundle(folder).name == "other"
+        assert names(folder.parent) == ["bundle"]
+
+
 def test_a_file_on_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HsrlError, match=r"file: File exists\)"):
