@@ -292,11 +292,11 @@ def test_a_way_through_the_target_itself(tiny_bundle: Bundle, folder: Path, monk
     assert load_bundle(folder).name == "other"
     assert names(folder.parent) == ["bundle"]
     monkeypatch.chdir(folder)
-    for own in (".", ".."):
-        with pytest.raises(HsrlError):
-            check_target(own)
-        assert load_bundle(folder).name == "other"
-        assert names(folder.parent) == ["bundle"]
+    check_target(".")
+    with pytest.raises(HsrlError):
+        check_target("..")
+    assert load_bundle(folder).name == "other"
+    assert names(folder.parent) == ["bundle"]
 
 
 def test_a_file_on_the_way(tmp_path: Path) -> None:
