@@ -15,6 +15,7 @@ from hsrl_agent.evaluation.settings import TUNED, TunedSettings, choose_settings
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.tasks import BUNDLE_ENV, bundle_digest
 from hsrl_agent.methods import METHODS
+from hsrl_gym.bundle.manifest import sealed, unsealed
 from hsrl_gym.errors import HsrlError
 
 ENV = "HSRL-RL4RS-v0"
@@ -190,7 +191,7 @@ def test_a_log_of_real_users_holds_back_its_latest_items(bundle: str, tiny_bundl
     copy = tmp_path / "real"
     shutil.copytree(tiny_bundle_folder, copy)
     manifest = copy / "bundle.yaml"
-    manifest.write_text(manifest.read_text().replace("SyntheticWorld", "A shop"))
+    manifest.write_bytes(sealed(unsealed(manifest.read_bytes())[0].replace(b"SyntheticWorld", b"A shop")))
     specs = plan_of("--table=churn", f"--envs={ENV}", f"--bundle={ENV}={copy}", "--methods=oracle").specs
     assert {spec.protocol_kwargs["arrivals"] for spec in specs} == {"latest"}
 
