@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
 from stable_baselines3.common.save_util import recursive_getattr
 
+from hsrl_agent.catalog_reader import CatalogReader
 from hsrl_agent.environment_state import Arrays, check_environment, environment_arrays, restore_environment
 from hsrl_gym.errors import HsrlError
 
@@ -58,6 +59,8 @@ def put_state(agent: BaseAlgorithm, arrays: Arrays, values: Values) -> None:
     n_envs, own = len(arrays["progress/starts"]), agent.n_envs
     if n_envs != own:
         raise HsrlError(f"got an agent with {own} environments, expected {n_envs} as when it was saved.")
+    if isinstance(agent.policy, CatalogReader):
+        agent.policy.follow(agent.env.action_space.catalog)  # type: ignore[union-attr]  # a SlateSpace
     for part, (_, put) in _PARTS.items():
         begin = f"{part}/"
         put(
@@ -162,7 +165,9 @@ def _put_progress(agent: BaseAlgorithm, arrays: Arrays, values: Values) -> None:
     names = [name for name in arrays if name.startswith("obs/")]
     agent._last_obs = {name[4:]: arrays[name].copy() for name in names} if names else arrays["obs"].copy()
     agent._last_episode_starts = arrays["starts"].copy()
-    rows = zip(*(arrays[f"episodes/{key}"] for key in _EPISODE), strict=True)
+    # Python's own numbers, of single environments, have 8 bytes; those of a VecMonitor have 4.
+    columns = [arrays[f"episodes/{key}"] for key in _EPISODE]
+    rows = zip(*(column.tolist() if column.itemsize == 8 else column for column in columns), strict=True)
     agent.ep_info_buffer = deque((dict(zip(_EPISODE, row, strict=True)) for row in rows), agent._stats_window_size)
     agent.ep_success_buffer = deque(maxlen=agent._stats_window_size)
 
