@@ -184,4 +184,5 @@ def arguments_of(agent_class: type, given: tuple[Any, ...], named: dict[str, Any
         more = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
         arguments.update(value if more else {name: value})
     arguments.pop("env", None)
-    return arguments
+    # SB3 writes into the dict that it is given as policy_kwargs.
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in arguments.items()}

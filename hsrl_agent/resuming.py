@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,12 @@ class Resumable(BaseAlgorithm):
 
     made_with: dict[str, Any]
     _goes_on = False  # whether the next `learn` goes on where a checkpoint was made
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `inspect` and editors see the arguments of the constructor, not those of `__new__`."""
+        super().__init_subclass__(**kwargs)
+        signature = inspect.signature(cls.__init__)
+        cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Keep the arguments, so that a checkpoint can tell them."""

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
 from hsrl_agent import HSRL, Checkpoint, make_vec_env
+from hsrl_agent.baselines import PretrainedA2C
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import Bundle
 
@@ -117,11 +118,10 @@ def test_a_stop_changes_nothing(name: str, tiny_bundle: Bundle, tmp_path: Path) 
 
 
 def test_checkpoints_change_nothing(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    settings = {"churn": CHURN, "onboarding": ONBOARDING}
-    without = make_agent("hsrl", tiny_bundle, **settings).learn(TOTAL)
-    checked = make_agent("hsrl", tiny_bundle, **settings).learn(TOTAL, callback=Checkpoint(tmp_path, every=USERS))
+    without = make_agent("hsrl", tiny_bundle, churn=CHURN).learn(TOTAL)
+    checked = make_agent("hsrl", tiny_bundle, churn=CHURN).learn(TOTAL, callback=Checkpoint(tmp_path, every=USERS))
     assert_equal(whole_state(checked), whole_state(without))
-    again = HSRL.resume(tmp_path, make_agent("hsrl", tiny_bundle, **settings).env)
+    again = HSRL.resume(tmp_path, make_agent("hsrl", tiny_bundle, churn=CHURN).env)
     assert_equal(whole_state(again), whole_state(without))  # there is one at the end
 
 
@@ -173,6 +173,22 @@ def test_sb3s_own_algorithm_and_policy(tiny_bundle: Bundle, tmp_path: Path) -> N
     again = make()
     Checkpoint.restore(tmp_path, again)
     learn_rest(again)
+    assert_equal(whole_state(again), whole_state(whole))
+
+
+def test_an_optimizer_that_counts_without_tensors(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """SB3's own RMSprop of A2C, which SB3 writes into `policy_kwargs`."""
+
+    def env() -> Any:
+        return make_vec_env(ENV, USERS, seed=0, bundle=tiny_bundle, action_mode="item")
+
+    def make() -> Any:
+        return PretrainedA2C("ItemPolicy", env(), seed=0, pretrain_epochs=0, n_steps=2, policy_kwargs=dict(SMALL))
+
+    whole = make().learn(TOTAL)
+    make().learn(TOTAL, callback=[Checkpoint(tmp_path, every=USERS * 4), StopAt(USERS * 6)])
+    again = PretrainedA2C.resume(tmp_path, env())
+    again.learn(TOTAL - again.num_timesteps)
     assert_equal(whole_state(again), whole_state(whole))
 
 

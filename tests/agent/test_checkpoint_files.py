@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 import subprocess
@@ -52,6 +53,11 @@ def test_arguments_come_back(tiny_bundle: Bundle, folder: Path) -> None:
     agent.learn(USERS)
     assert agent.num_timesteps == USERS * 4
     assert agent.learn(USERS).num_timesteps == USERS
+
+
+def test_the_arguments_are_still_to_be_seen() -> None:
+    assert list(inspect.signature(HSRL).parameters) == list(inspect.signature(HSRL.__init__).parameters)[1:]
+    assert inspect.signature(HyperDDPG).parameters.keys() == {"policy", "env", "settings"}
 
 
 def test_a_loaded_agent_has_checkpoints_too(tiny_bundle: Bundle, tmp_path: Path) -> None:
