@@ -5,6 +5,7 @@ Importing it registers the policy names "HSRLPolicy" and "ItemPolicy" with SB3's
 
 from stable_baselines3 import A2C, PPO
 
+from hsrl_agent.checkpoint import Checkpoint
 from hsrl_agent.hsrl import HSRL
 from hsrl_agent.hsrl_policy import HSRLPolicy
 from hsrl_agent.item_policy import ItemPolicy
@@ -14,4 +15,4 @@ from hsrl_agent.vec_env import SlateVecEnv, make_vec_env
 for _algorithm in (A2C, PPO):
     _algorithm.policy_aliases.update({"HSRLPolicy": HSRLPolicy, "ItemPolicy": ItemPolicy})
 
-__all__ = ["HSRL", "HSRLPolicy", "ItemPolicy", "PaperHSRL", "SlateVecEnv", "make_vec_env"]
+__all__ = ["HSRL", "Checkpoint", "HSRLPolicy", "ItemPolicy", "PaperHSRL", "SlateVecEnv", "make_vec_env"]

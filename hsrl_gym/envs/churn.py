@@ -110,6 +110,15 @@ class Turnover:
         self.catalog.restart()
         self._begin()
 
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return the day and who waits, as arrays for `restore`; the catalog has a snapshot of its own."""
+        return {"day": np.array(self.day), "elapsed": np.array(self._elapsed), "waiting": self._waiting.copy()}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Return to the day of a `snapshot`."""
+        self.day, self._elapsed = int(arrays["day"]), int(arrays["elapsed"])
+        self._waiting = arrays["waiting"].copy()
+
     def pass_time(self, n_finished: int = 0, n_environments: int = 1) -> tuple[_Items, _Items] | None:
         """Count one step, in which some sessions of all environments finished; return (arrived, retired) after a day.
 

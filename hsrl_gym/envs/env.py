@@ -16,6 +16,7 @@ from hsrl_gym.bundle.store import open_bundle
 from hsrl_gym.envs.core import SessionState
 from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
 from hsrl_gym.envs.sessions import Observation, SlateSessions
+from hsrl_gym.envs.snapshot import Snapshot, restore_snapshot, take_snapshot
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
 
@@ -129,6 +130,26 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
             last = {name: np.copy(value) for name, value in info.items()}  # the caller may change `info`
             self._shown = {**last, "reward": reward, "step": int(self._state.step)}
         return self._observe(), reward, bool(outcome.terminated), bool(outcome.truncated), info
+
+    def snapshot(self) -> Snapshot:
+        """Return session, catalog and days as named arrays, from which `restore` goes on in this or another process.
+
+        Raises:
+            HsrlError: before the first reset.
+        """
+        if self._state is None:
+            raise HsrlError("snapshot() came before reset(); call reset() first.")
+        return take_snapshot(self.sessions, self._state)
+
+    def restore(self, snapshot: Snapshot) -> Observation:
+        """Go on where `snapshot` was taken, and return the observation of then.
+
+        Raises:
+            HsrlError: for a snapshot of an environment with other users, items or rules.
+        """
+        state = restore_snapshot(self.sessions, snapshot, 1)
+        self._state, self._shown = state, None
+        return self._observe()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the flat mask (sum(nvec),) bool of live choices, in the form of sb3-contrib's maskable algorithms."""

@@ -78,7 +78,9 @@ class SlateSessions:
 
     def _follow_catalog(self) -> None:
         if self.catalog.version != self._seen_version:
-            self._take_codes()
+            changed = self.catalog.changed_since(self._seen_version)
+            self._seen_version = self.catalog.version
+            self._codes[changed] = torch.as_tensor(self.catalog.codes[changed], device=self.device).long()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the flat mask (sum(nvec),) bool of choices that lead to a live item."""

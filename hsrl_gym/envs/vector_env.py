@@ -16,6 +16,7 @@ from hsrl_gym.bundle.store import open_bundle
 from hsrl_gym.envs.core import SessionState
 from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
 from hsrl_gym.envs.sessions import Observation, SlateSessions
+from hsrl_gym.envs.snapshot import Snapshot, restore_snapshot, take_snapshot
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
 
@@ -123,6 +124,15 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         if self._state is None:
             raise HsrlError("state was read before reset(); call reset() first.")
         return self._state
+
+    def snapshot(self) -> Snapshot:
+        """Return sessions, catalog and days as named arrays; see `SlateEnv.snapshot`."""
+        return take_snapshot(self.sessions, self.state)
+
+    def restore(self, snapshot: Snapshot) -> Observation:
+        """Go on where `snapshot` of as many environments was taken; see `SlateEnv.restore`."""
+        self._state, self._shown = restore_snapshot(self.sessions, snapshot, self.num_envs), None
+        return self.sessions.observe(self._state)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the masks (B, sum(nvec)) bool of all environments; all rows are equal."""

@@ -38,6 +38,15 @@ class AdsDays:
             self.catalog.restart()
             self._open(self.first)
 
+    def snapshot(self) -> dict[str, NDArray[np.int64]]:
+        """Return the day and the steps since the first one, as arrays for `restore`."""
+        return {"day": np.array(self.day), "n_steps": np.array(self._n_steps)}
+
+    def restore(self, arrays: dict[str, NDArray[np.int64]]) -> None:
+        """Return to the day of a `snapshot`; the catalog has a snapshot of its own."""
+        self.day, self._n_steps = int(arrays["day"]), int(arrays["n_steps"])
+        self.recall.open_day(self.day)
+
     def pass_step(self) -> dict[str, NDArray[np.intp]]:
         """Count a step; after the last one of a day, open the next and return what came and went, else nothing.
 
