@@ -24,6 +24,7 @@ CHURN = {"every": 3, "arrive": 0.1, "cooldown": 2}
 MAKE: dict[str, Callable[[Bundle], Any]] = {
     "single": lambda bundle: SlateEnv(bundle),
     "vector": lambda bundle: SlateVectorEnv(3, bundle, action_mode="hyper"),
+    "vector, next step": lambda bundle: SlateVectorEnv(3, bundle, autoreset_mode="NextStep", max_steps=2),
     "churn": lambda bundle: SlateVectorEnv(3, bundle, churn=CHURN),
     "churn, single": lambda bundle: SlateEnv(bundle, churn={**CHURN, "unit": "sessions", "every": 1}),
     "onboarding": lambda bundle: SlateVectorEnv(
