@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 
 from hsrl_agent.policies import SlatePolicy
+from hsrl_agent.resuming import Resumable
 
 
-class FollowsCatalog(BaseAlgorithm):
+class FollowsCatalog(Resumable):
     """Mixin: the policy follows the catalog of the environment that the algorithm has now.
 
     A new algorithm shares the catalog with its environment. A loaded one has a copy of it, as it was when saved.

@@ -11,19 +11,21 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
+from hsrl_agent.catalog_reader import CatalogReader
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.networks import copy_shared_weights
+from hsrl_agent.unfit import NotForEveryAlgorithm
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook
 
 
-class SlatePolicy(ActorCriticPolicy):
+class SlatePolicy(CatalogReader, NotForEveryAlgorithm, ActorCriticPolicy):
     """An actor-critic whose actions are slates of K different live items.
 
     A subclass defines how a state is scored and how a slate is encoded as an action. Sampling without replacement,
@@ -65,7 +67,7 @@ class SlatePolicy(ActorCriticPolicy):
         self.width, self.n_layers, self.n_heads, self.dropout = width, n_layers, n_heads, dropout
         self.critic_hidden, self.likelihood = tuple(critic_hidden), likelihood
         self.slate_size = action_space.slate_size
-        self._catalog, self._seen_version = action_space.catalog, 0
+        self._catalog = action_space.catalog
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     @classmethod
@@ -83,6 +85,10 @@ class SlatePolicy(ActorCriticPolicy):
                 f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)"
                 f"{', perhaps with candidates' if cls.accepts_candidates else ''}."
             )
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Return one that does nothing: the encoder stands in the network."""
+        return BaseFeaturesExtractor(self.observation_space, features_dim=1)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         """Return the constructor arguments that `BasePolicy.load` needs."""
@@ -102,32 +108,6 @@ class SlatePolicy(ActorCriticPolicy):
     def codebook(self) -> Codebook:
         """The items at the start, as they came with the action space."""
         return self._catalog.codebook
-
-    @property
-    def catalog(self) -> Catalog:
-        """The items as they are now. An environment in the same process shares it with the policy."""
-        return self._catalog
-
-    def follow(self, catalog: Catalog | None = None) -> None:
-        """Take over what has changed in the catalog; it happens by itself before each score.
-
-        Args:
-            catalog: to follow from now on; None for the present one. A loaded policy has a copy, as it was when saved.
-
-        Raises:
-            HsrlError: for a catalog of another codebook: tokens would not mean the same.
-        """
-        if catalog is not None and catalog is not self._catalog:
-            if not catalog.codebook.has_space_of(self.codebook):
-                raise HsrlError("got a catalog with other centroids or another number of items, expected the same.")
-            self._catalog, changed = catalog, np.arange(1, catalog.n_items + 1)
-        elif self._catalog.version == self._seen_version:
-            return
-        else:
-            changed = self._catalog.changed_since(self._seen_version)
-        self._seen_version = self._catalog.version
-        if len(changed):
-            self._refresh(changed)
 
     def _refresh(self, items: NDArray[np.integer]) -> None:
         """Take over the present inputs and tokens of items (M,)."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.td3.policies import MultiInputPolicy
 
 from hsrl_agent.features import SASRecExtractor
 from hsrl_agent.method import Look, Method
+from hsrl_agent.resuming import Resumable
 from hsrl_gym.envs.actions import SlateBox
 from hsrl_gym.errors import HsrlError
 
@@ -78,13 +80,14 @@ def hyper_space(space: spaces.Space[Any]) -> SlateBox:
     return space
 
 
-class HyperActions(OffPolicyAlgorithm):
+class HyperActions(Resumable, OffPolicyAlgorithm):
     """Mixin: `action_noise` may be a number, the standard deviation of Gaussian noise on every axis.
 
     Raises:
         HsrlError: for an environment whose actions are not hyper-actions.
     """
 
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**DDPG.policy_aliases, "HyperPolicy": HyperPolicy}
     action_noise: Any
 
     def __init__(self, policy: Any, env: Any, **settings: Any) -> None:

@@ -16,10 +16,10 @@ from safetensors.torch import save as to_bytes
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from hsrl_agent.catalog_reader import CatalogReader
 from hsrl_agent.files import write_bytes
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.items.catalog import Catalog
 
 SUFFIX = ".safetensors"
 SelfItemAgent = TypeVar("SelfItemAgent", bound="ItemAgent")
@@ -38,7 +38,7 @@ def item_space(env: VecEnv) -> SlateSpace:
     return space
 
 
-class ItemAgent(ABC):
+class ItemAgent(CatalogReader, ABC):
     """An agent that shows items, and learns from the log or not at all.
 
     A subclass implements `predict`, and `_state` and `_restore` if it has anything to save.
@@ -57,23 +57,8 @@ class ItemAgent(ABC):
     def __init__(self, env: VecEnv, seed: int = 0, device: torch.device | str = "cpu") -> None:
         space = item_space(env)
         self.slate_size, self.codebook = space.slate_size, space.codebook
-        self.catalog, self._seen_version = space.catalog, 0
+        self._catalog = space.catalog
         self.seed, self.device = seed, torch.device(device)
-
-    def follow(self, catalog: Catalog | None = None) -> None:
-        """Take over what has changed in the catalog; given another catalog, follow that one from now on."""
-        if catalog is not None and catalog is not self.catalog:
-            self.catalog, changed = catalog, np.arange(1, catalog.n_items + 1)
-        elif self.catalog.version == self._seen_version:
-            return
-        else:
-            changed = self.catalog.changed_since(self._seen_version)
-        self._seen_version = self.catalog.version
-        if len(changed):
-            self._refresh(changed)
-
-    def _refresh(self, items: NDArray[np.integer]) -> None:  # noqa: B027  (most agents keep nothing of an item)
-        """Take over the present state of items (M,)."""
 
     def learn(self: SelfItemAgent, total_timesteps: int) -> SelfItemAgent:
         """Do nothing."""
@@ -95,7 +80,7 @@ class ItemAgent(ABC):
             HsrlError: if the agent has to learn first.
         """
         tensors, settings = self._state()
-        header = {"class": type(self).__name__, "catalog": self._catalog(), "settings": json.dumps(settings)}
+        header = {"class": type(self).__name__, "catalog": self._digest(), "settings": json.dumps(settings)}
         write_bytes(_with_suffix(path), to_bytes(tensors, header))
 
     @classmethod
@@ -128,7 +113,7 @@ class ItemAgent(ABC):
         if header.get("class") != cls.__name__:
             raise HsrlError(f"{file} holds a {header.get('class')}, expected a {cls.__name__}; load it with its class.")
         agent = cls._restore(env, device, tensors, json.loads(header["settings"]))
-        if header["catalog"] != agent._catalog():
+        if header["catalog"] != agent._digest():
             raise HsrlError(f"{file} holds an agent of another catalog; give an environment with the bundle it had.")
         return agent
 
@@ -147,7 +132,7 @@ class ItemAgent(ABC):
         """Return the agent of what `_state` gave."""
         return cls(env, device=device)
 
-    def _catalog(self) -> str:
+    def _digest(self) -> str:
         """Return a digest of what the agent must find again: the items, which of them are live, the slate size."""
         codes = np.ascontiguousarray(self.codebook.codes.astype("<i8"))
         return hashlib.sha256(codes.tobytes() + f"{codes.shape} {self.slate_size}".encode()).hexdigest()

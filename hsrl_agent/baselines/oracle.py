@@ -39,7 +39,7 @@ class GreedyOracle(ItemAgent):
         """Return an oracle of the users in `envs`, learned or true. It takes observations of `envs` only."""
         bound = copy.copy(self)
         bound.envs, bound.device = envs, envs.sessions.device
-        bound.catalog = envs.sessions.catalog
+        bound.follow(envs.sessions.catalog)
         return bound
 
     @torch.no_grad()

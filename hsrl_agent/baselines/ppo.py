@@ -8,9 +8,10 @@ from stable_baselines3 import PPO
 
 from hsrl_agent.hsrl_policy import HSRLPolicy
 from hsrl_agent.method import Look, Method
+from hsrl_agent.resuming import Resumable
 
 
-class SlatePPO(PPO):
+class SlatePPO(Resumable, PPO):
     """SB3's PPO with 16 updates every 16 vector steps, as many as HSRL has.
 
     Args:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hsrl_gym.bundle.contents import Bundle
@@ -107,6 +109,25 @@ class Onboarder:
         self._steps = 0
         self._vectors = self.guesses.clone()
         self._move(self.is_new.nonzero().squeeze(1))
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return what impressions have taught, as arrays for `restore`; the catalog has a snapshot of its own."""
+        tables = {"impressions": self.impressions, "moved": self._moved, "vectors": self._vectors}
+        return {
+            **{name: table.cpu().numpy().copy() for name, table in tables.items()},
+            **self.beliefs.snapshot(),
+            "random": self._generator.get_state().numpy().copy(),
+            "steps": np.array(self._steps),
+        }
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Return to what a `snapshot` knew."""
+        self.impressions, self._moved, self._vectors = (
+            torch.as_tensor(arrays[name].copy(), device=self.device) for name in ("impressions", "moved", "vectors")
+        )
+        self.beliefs.restore(arrays)
+        self._generator.set_state(torch.as_tensor(arrays["random"].copy()))
+        self._steps = int(arrays["steps"])
 
     def explore(self, profile: Tensor, history: Tensor, slate: Tensor) -> tuple[Tensor, Tensor]:
         """Return slates (B, K) in which new items have some of the last slots, and a mask (B, K) of these slots.

@@ -5,6 +5,8 @@ Letters: N items, D width of a vector, M observations or items, E states, C cand
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from hsrl_gym.items.codebook import Codebook, fit_to_vector
 _FOLDS = 5
 _AT_ONCE = 32  # impressions of an item in one Newton step
 _JITTER = 1e-5  # of the prior's mean variance, so that its inverse exists
+_LEARNED = ("row", "precisions", "targets")  # tables of `ItemBeliefs`
 
 
 def guess_error(codebook: Codebook) -> tuple[NDArray[np.float64], float]:
@@ -94,6 +97,15 @@ class ItemBeliefs:
         self._row[new] = len(self._targets) + torch.arange(len(new), device=new.device)
         self._precisions = torch.cat([self._precisions, self.precision.expand(len(new), -1, -1)])
         self._targets = torch.cat([self._targets, self.guesses[new] @ self.precision])
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return what was learned, as arrays for `restore`."""
+        return {name: getattr(self, f"_{name}").cpu().numpy().copy() for name in _LEARNED}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Return to what a `snapshot` knew."""
+        for name in _LEARNED:
+            setattr(self, f"_{name}", torch.as_tensor(arrays[name].copy(), device=self.precision.device))
 
     def posterior(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return means (M, D) and covariances (M, D, D) of items (M,), float64."""

@@ -151,6 +151,37 @@ class Catalog:
         self._changed_at[differ] = self.version
         self._start()
 
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return the items as they are now, as arrays for `restore`."""
+        sids = [sids for _, sids in self._cooling]
+        return {
+            "codes": self.codes.copy(),
+            "vectors": self.vectors.copy(),
+            "n_changes": np.array(self._n_changes),
+            "cooling": np.concatenate([self.codes[:0], *sids]),  # (M, L), SIDs that cool down
+            "cooling_until": np.repeat([until for until, _ in self._cooling], [len(some) for some in sids]).astype(int),
+        }
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Put the items back as `snapshot` found them; for readers that is one more change.
+
+        Raises:
+            HsrlError: for arrays of another catalog.
+        """
+        codes, vectors = arrays["codes"], arrays["vectors"]
+        if codes.shape != self.codes.shape or vectors.shape != self.vectors.shape:
+            raise HsrlError(
+                f"got a snapshot with codes {codes.shape} and vectors {vectors.shape}, expected {self.codes.shape} and "
+                f"{self.vectors.shape}."
+            )
+        self.version += 1
+        self._changed_at[(self.codes != codes).any(1) | (self.vectors != vectors).any(1)] = self.version
+        self._start()
+        self.codes, self.vectors = codes.astype(self.codes.dtype), vectors.astype(self.vectors.dtype)
+        self._n_changes = int(arrays["n_changes"])
+        until, sids = arrays["cooling_until"], arrays["cooling"]
+        self._cooling = [(int(change), sids[until == change]) for change in np.unique(until)]
+
     def _put(self, items: NDArray[np.int64]) -> None:
         if len(items):
             self.codes[items] = self.trie.free_sids(self.vectors[items])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hsrl_gym.data.log import HISTORY_LENGTH
 from hsrl_gym.errors import unknown_name
+from hsrl_gym.users.clicked import Items, effects_of_clicks
 
 
 @dataclass(frozen=True)
@@ -141,17 +142,9 @@ class SyntheticWorld:
     def __call__(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K); see `ClickModel`."""
         config = self.config
-        shown = history > 0
-        length = shown.sum(1, keepdim=True).to(torch.float32)
-        share_of = 1.0 / length.clamp(min=1.0)
-        memory = length / (length + 10.0)
-        interest = profile @ self.to_interest + config.drift * memory * self.latent[history].sum(1) * share_of
-        mood = -config.weariness * memory * self.sweet[history].sum(1, keepdim=True) * share_of
-        clusters = torch.zeros(len(history), config.n_clusters, device=history.device)
-        clusters.scatter_add_(1, self.cluster[history], shown.to(torch.float32))
-        share = clusters.gather(1, self.cluster[slate]) / history.shape[1]
-        fatigue = config.satiation * (share - config.tolerated).clamp(min=0.0)
-        match = torch.einsum("bd,bkd->bk", interest, self.latent[slate])
+        items = Items(self.latent, self.sweet, self.cluster, config.n_clusters)
+        drift, mood, fatigue = effects_of_clicks(config, items, history, slate)
+        match = torch.einsum("bd,bkd->bk", profile @ self.to_interest + drift, self.latent[slate])
         return config.base + config.taste * match + self.quality[slate] + mood - fatigue
 
     def appeal(self, profiles: Tensor) -> NDArray[np.float64]:

@@ -62,6 +62,13 @@ def test_a_click_too_many_is_blamed_for_who_leaves() -> None:
     )
 
 
+def test_who_could_have_stayed_did_not_leave_for_patience() -> None:
+    """A user with a patience of exactly 1 stays; so the end had another reason, and came whatever was clicked."""
+    gains = torch.tensor([[0.0, 0.0], [0.5, 2.0], [-0.1, -2.0]])
+    ended = difference_rewards(batch([1.0, 1.0], patience=1.0, terminated=1.0), gains, value, gamma=0.5)
+    torch.testing.assert_close(ended, torch.full((1, 2), -0.1))
+
+
 def test_users_are_not_mixed() -> None:
     one, other = batch([1.0, 1.0]), batch([1.0, 0.0], patience=9.0)
     other = other._replace(observations={**other.observations, "history": torch.tensor([[SPOILER, SPOILER, 2]])})
@@ -177,6 +184,37 @@ def test_credits_wait_for_a_critic_that_knows_something(toy_world: Bundle) -> No
     assert clicked[:5].any()
     assert (model.replay_buffer.columns["credit"][:6][clicked] != 0).all()
     assert (model.replay_buffer.columns["credit"][:6][~clicked] == 0).all()
+
+
+def test_every_vector_step_is_credited_once(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the critic warm-up together after it, each later one when it comes."""
+    credited: list[tuple[int, int]] = []  # (position in the buffer, steps ago)
+    monkeypatch.setattr(SlateReplayBuffer, "credit", lambda buffer, ago, _: credited.append((buffer.pos, ago)))
+    env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
+    settings = {"seed": 0, "device": "cpu", "policy_kwargs": {"width": 8}}
+    HSRL("HSRLPolicy", env, pretrain_epochs=1, critic_warmup_steps=3, **settings).learn(4 * 6)
+    assert credited == [*((4, ago) for ago in range(4)), (5, 0), (6, 0)]
+    credited.clear()
+    HSRL("HSRLPolicy", env, pretrain_epochs=0, **settings).learn(4 * 3)
+    assert credited == [(1, 0), (2, 0), (3, 0)]
+
+
+def test_the_critic_warmup_asks_for_the_value_after_the_step(toy_world: Bundle) -> None:
+    """The target critic knows the patience that is left, not that of before."""
+    env = make_vec_env("HSRL-ML1M-v0", 4, seed=0, bundle=toy_world)
+    model = HSRL("HSRLPolicy", env, seed=0, device="cpu", pretrain_epochs=0, policy_kwargs={"width": 8}).learn(4 * 6)
+    drawn = model.replay_buffer.sample(16)
+    asked: list[Tensor] = []
+
+    def note(observations: dict[str, Tensor], patience: Tensor) -> Tensor:
+        assert torch.equal(observations["history"], drawn.next_observations["history"])
+        asked.append(patience)
+        return torch.zeros(len(patience))
+
+    model.target_value = note  # type: ignore[method-assign]
+    model.critic_warmup_loss(drawn)
+    assert (drawn.patience != drawn.next_patience).all()
+    assert torch.equal(asked[0], drawn.next_patience)
 
 
 def test_a_buffer_without_credits_is_refused(toy_world: Bundle) -> None:

@@ -15,6 +15,7 @@ from hsrl_agent.baselines import GreedyOracle, Popularity, RandomSlates, Supervi
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.items.catalog import Catalog
 
 OFFLINE = [name for name, method in METHODS.items() if not method.learns_online]
 
@@ -76,3 +77,15 @@ def test_bad_files(toy_world: Bundle, tmp_path: Path) -> None:
     for agent in (Popularity(env), Supervised(env)):
         with pytest.raises(HsrlError, match=r"save\(\) came before learn\(\)"):
             agent.save(tmp_path / "unlearnt")
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_a_catalog_with_other_tokens_is_refused(name: str, toy_world: Bundle) -> None:
+    agent: Any = METHODS[name].make(item_env(toy_world), seed=0)
+    own, book = agent.catalog, toy_world.codebook
+    other = replace(book, centroids=(book.centroids[0] + 1.0, *book.centroids[1:]))
+    with pytest.raises(HsrlError, match="got a catalog with other centroids"):
+        agent.follow(Catalog(other, 2))
+    assert agent.catalog is own
+    agent.follow(same := Catalog(book, 2))
+    assert agent.catalog is same

@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 from plain import small_encoder
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.hsrl_network import HSRLNetwork
-from hsrl_agent.networks import HierarchicalPolicyNetwork, ItemNetwork, MultiLevelCritic
+from hsrl_agent.networks import HierarchicalPolicyNetwork, ItemNetwork, MultiLevelCritic, copy_shared_weights
+from hsrl_gym.errors import HsrlError
 
 
 def small_network(
@@ -157,3 +158,49 @@ def test_the_item_residual_by_hand() -> None:
             expected = tokens_alone[user, item - 1] + plan.contexts[user, -1] @ mapped[:-1] + mapped[-1]
             torch.testing.assert_close(network.item_scores(plan)[user, item - 1], expected)
     assert network.item_scores(plan)[:, 5].isneginf().all()  # not live
+
+
+# --- weights of a network that learned on another state of the catalog
+
+
+def assert_refused(network: nn.Module, learned: nn.Module, message: str) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(HsrlError, match=message):
+        copy_shared_weights(network, learned)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+CODES = torch.tensor([[-1, -1], [0, 0], [0, 1], [1, 1]])
+
+
+def test_weights_of_a_network_of_other_widths_are_refused() -> None:
+    network = small_network(small_encoder(3), CODES, (2, 2))
+    assert_refused(
+        network, small_network(small_encoder(3), CODES, (2, 3)), r"shape \(3,\), expected \(2,\); only items may"
+    )
+    assert_refused(
+        network, small_network(small_encoder(3), CODES, (2, 2), item_residual=True), "expected None; only items"
+    )
+
+
+def test_weights_of_more_items_than_there_are_now_are_refused() -> None:
+    more = torch.cat([CODES, torch.tensor([[1, 0]])])
+    network, larger = small_network(small_encoder(3), CODES, (2, 2)), small_network(small_encoder(4), more, (2, 2))
+    assert_refused(network, larger, r"encoder\.item_free\.weight of shape \(5, 8\), expected \(4, 8\); only items may")
+    copy_shared_weights(larger, network)
+    assert torch.equal(larger.encoder.free_vectors()[:4], network.encoder.free_vectors())
+    assert not larger.encoder.free_vectors()[4].any()
+
+
+def test_weights_for_tokens_of_another_meaning_are_refused() -> None:
+    tables = [torch.tensor([[1.0], [3.0]]), torch.tensor([[0.5], [0.0]])]
+    network = HierarchicalPolicyNetwork(8, (2, 2), centroids=tables)
+    other = HierarchicalPolicyNetwork(8, (2, 2), centroids=[tables[0], tables[1] + 1.0])
+    assert_refused(network, other, r"got a codebook with other centroids \(heads\.1\.centroids\), expected the same")
+
+
+def test_weights_that_items_share_are_no_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = small_encoder(3)
+    monkeypatch.setattr("hsrl_agent.encoder.OWN_ROWS", 2)
+    assert_refused(own, small_encoder(3), "got catalogs on both sides of")

@@ -91,3 +91,18 @@ def test_tokens_are_those_of_the_catalog_when_the_item_was_shown(tiny_bundle: Bu
         np.testing.assert_array_equal(info["slate_tokens"], codes[info["slate"]])
         n_arrived += int((env.catalog.codebook.codes[info["slate"], 0] < 0).sum())
     assert n_arrived  # some were not on sale at the start
+
+
+def test_a_step_tells_the_sids_as_they_are_and_copies_those_that_changed(tiny_bundle: Bundle) -> None:
+    env = SlateEnv(tiny_bundle, action_mode="item")
+    env.reset(seed=0)
+    before = env.sessions._codes
+    items = env.catalog.live_items[:4]
+    env.catalog.move(items, env.catalog.vectors[items[::-1]])
+    env.step(items[:4] - 1)
+    env.catalog.change(retire=env.catalog.live_items[-6:])
+    info = env.step(items[:4] - 1)[4]
+    np.testing.assert_array_equal(info["slate_tokens"], env.catalog.codes[items])
+    assert (info["slate_tokens"] != tiny_bundle.codebook.codes[items]).any()
+    assert env.sessions._codes is before  # no table was made anew
+    np.testing.assert_array_equal(before, env.catalog.codes)

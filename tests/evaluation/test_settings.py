@@ -90,7 +90,7 @@ def test_packaged_bundles_have_settings_of_their_own(name: str, rule: str) -> No
     assert chosen.name == name
     assert chosen.of("hsrl") == tuned.methods["hsrl"] != {}
     assert chosen.of("hsrl-items") == chosen.of("hsrl")  # nothing but the tokens differs
-    assert chosen.of("hsrl-two-tower") == chosen.of("hsrl")
+    assert chosen.of("hsrl-two-tower") == tuned.methods["hsrl-two-tower"] != chosen.of("hsrl")
     assert chosen.of("random") == {}
 
 

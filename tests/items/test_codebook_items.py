@@ -161,6 +161,15 @@ def test_activated_items_take_the_nearest_free_sid() -> None:
             codebook.activate(items)
 
 
+def test_items_activated_together_leave_each_other_room() -> None:
+    """Both would like the SID of item 1, which is taken; the second finds that of the first taken as well."""
+    codebook = by_hand([(0, 0), (0, 1), (1, 1)], features=[0.0, 0.4, 0.4]).deactivate([2, 3])
+    together, in_turn = codebook.activate([2, 3]), codebook.activate(2).activate(3)
+    np.testing.assert_array_equal(together.codes[1:], [(0, 0), (0, 1), (1, 0)])
+    np.testing.assert_array_equal(together.codes, in_turn.codes)
+    assert codebook.live_items.tolist() == [1]
+
+
 def test_what_follows_from_the_fields_is_not_pickled() -> None:
     codebook = by_hand([(0, 0), (1, 1)])
     before = pickle.dumps(codebook)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hsrl_gym.envs.ads.market import AdsMarket
+from hsrl_gym.users.clicked import Items, effects_of_clicks
 
 _BAIT = 0.5  # logit of a conversion lost per unit of sweetness: clickbait sells badly
 _TABLES = ("content", "sweet", "quality", "offer", "category", "to_interest")
@@ -53,17 +54,10 @@ class AdsWorld:
     def __call__(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
         """Return click logits (B, K); see `ClickModel`."""
         config = self.config
-        shown = history > 0
-        length = shown.sum(1, keepdim=True).to(torch.float32)
-        share_of = 1.0 / length.clamp(min=1.0)
-        memory = length / (length + 10.0)
-        interest = profile @ self.to_interest + config.drift * memory * self.content[history].sum(1) * share_of
-        mood = -config.weariness * memory * self.sweet[history].sum(1, keepdim=True) * share_of
-        clicked = torch.zeros(len(history), config.n_categories, device=history.device)
-        clicked.scatter_add_(1, self.category[history], shown.to(torch.float32))
-        share = clicked.gather(1, self.category[slate]) / history.shape[1]
-        fatigue = config.satiation * (share - config.tolerated).clamp(min=0.0)
-        return config.base + config.taste * self._match(interest, slate) + self.quality[slate] + mood - fatigue
+        ads = Items(self.content, self.sweet, self.category, config.n_categories)
+        drift, mood, fatigue = effects_of_clicks(config, ads, history, slate)
+        match = self._match(profile @ self.to_interest + drift, slate)
+        return config.base + config.taste * match + self.quality[slate] + mood - fatigue
 
     def conversion(self, profile: Tensor, slate: Tensor) -> Tensor:
         """Return the logits (B, K) of a conversion of users with profiles (B, P) who clicked on ads (B, K)."""

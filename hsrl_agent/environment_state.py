@@ -1,0 +1,92 @@
+"""What the environments of an SB3 algorithm are at a moment, as named arrays; part of a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
+
+from hsrl_agent.vec_env import SlateVecEnv
+from hsrl_gym.errors import HsrlError
+
+Arrays = dict[str, NDArray[Any]]
+
+_STATELESS = (Monitor, OrderEnforcing, PassiveEnvChecker)  # or with a state that is kept here
+_COUNTS = ("episode_returns", "episode_lengths")  # of a VecMonitor
+
+
+def check_environment(env: VecEnv) -> None:
+    """Raise HsrlError unless the environments, and the wrappers around them, can go on from arrays."""
+    inner = env
+    while isinstance(inner, VecEnvWrapper):
+        if not isinstance(inner, VecMonitor):
+            raise _unknown(inner)
+        inner = inner.venv
+    for one in getattr(inner, "envs", ()) if not isinstance(inner, SlateVecEnv) else ():
+        wrapped = one
+        while isinstance(wrapped, gymnasium.Wrapper):
+            if not isinstance(wrapped, _STATELESS):
+                raise _unknown(wrapped)
+            wrapped = wrapped.env
+    if not (env.has_attr("snapshot") and env.has_attr("restore")):
+        raise HsrlError("got environments without snapshot() and restore(), expected those of hsrl_gym.")
+
+
+def _unknown(wrapper: Any) -> HsrlError:
+    return HsrlError(
+        f"got an environment in a {type(wrapper).__name__}, whose state a checkpoint does not hold; train without it."
+    )
+
+
+def environment_arrays(env: VecEnv) -> Arrays:
+    """Return snapshots of the environments, and the rewards of the sessions that are not over."""
+    numbers = [0] if _is_one_batch(env) else list(range(env.num_envs))
+    snapshots = env.env_method("snapshot", indices=numbers)
+    arrays = {
+        f"{number}/{name}": values
+        for number, one in zip(numbers, snapshots, strict=True)
+        for name, values in one.items()
+    }
+    monitor = _monitor(env)
+    if monitor is not None:
+        arrays.update({name: getattr(monitor, name).copy() for name in _COUNTS})
+    elif env.env_is_wrapped(Monitor)[0]:
+        arrays.update({f"rewards/{i}": np.array(one, dtype=float) for i, one in enumerate(env.get_attr("rewards"))})
+    return arrays
+
+
+def restore_environment(env: VecEnv, arrays: Arrays) -> None:
+    """Let the environments go on where `environment_arrays` found them.
+
+    Raises:
+        HsrlError: for environments with other users, items or rules.
+    """
+    env.reset()  # wrappers let nobody step before it
+    for number in [0] if _is_one_batch(env) else range(env.num_envs):
+        begin = f"{number}/"
+        snapshot = {name[len(begin) :]: values for name, values in arrays.items() if name.startswith(begin)}
+        env.env_method("restore", snapshot, indices=[number])
+    monitor = _monitor(env)
+    if monitor is not None:
+        for name in _COUNTS:
+            setattr(monitor, name, arrays[name].copy())
+    elif env.env_is_wrapped(Monitor)[0]:
+        for number in range(env.num_envs):
+            env.set_attr("rewards", arrays[f"rewards/{number}"].tolist(), [number])
+
+
+def _is_one_batch(env: VecEnv) -> bool:
+    return isinstance(env.unwrapped, SlateVecEnv)
+
+
+def _monitor(env: VecEnv) -> VecMonitor | None:
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecMonitor):
+            return env
+        env = env.venv
+    return None

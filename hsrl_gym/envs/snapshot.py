@@ -1,0 +1,92 @@
+"""Snapshots: all that sessions and their catalog are at a moment, as named arrays, so that they go on elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hsrl_gym.envs.core import SessionState
+from hsrl_gym.envs.sessions import SlateSessions
+from hsrl_gym.errors import HsrlError
+
+Snapshot = dict[str, NDArray[Any]]
+
+_PARTS = ("catalog", "turnover", "onboarder", "days")  # attributes of sessions that change while these run
+_ORIGIN = "origin"
+
+
+def take_snapshot(sessions: SlateSessions, state: SessionState) -> Snapshot:
+    """Return the sessions as arrays that share no memory with them.
+
+    The names are those of the parts, "session/history" for instance. "origin" says as JSON, in bytes (n,) uint8, which
+    environment they are of.
+    """
+    snapshot = {f"session/{field.name}": getattr(state, field.name).cpu().numpy().copy() for field in fields(state)}
+    for name in _PARTS:
+        part = getattr(sessions, name, None)
+        if part is not None:
+            snapshot.update({f"{name}/{key}": values for key, values in part.snapshot().items()})
+    snapshot[_ORIGIN] = np.frombuffer(json.dumps(_origin(sessions)).encode(), dtype=np.uint8).copy()
+    return snapshot
+
+
+def restore_snapshot(sessions: SlateSessions, snapshot: Snapshot, n_users: int) -> SessionState:
+    """Put catalog, days and beliefs back as they were, and return the state of B = `n_users` sessions.
+
+    Raises:
+        HsrlError: for a snapshot of an environment that differs in users, items or rules. Nothing is changed then.
+    """
+    _check_origin(sessions, snapshot)
+    if len(snapshot["session/user"]) != n_users:
+        raise HsrlError(f"got a snapshot of {len(snapshot['session/user'])} sessions, expected {n_users}.")
+    for name in _PARTS:
+        part = getattr(sessions, name, None)
+        if part is not None:
+            begin = f"{name}/"
+            part.restore({key[len(begin) :]: values for key, values in snapshot.items() if key.startswith(begin)})
+    rows = {field.name: snapshot[f"session/{field.name}"] for field in fields(SessionState)}
+    return SessionState(**{name: torch.as_tensor(row.copy(), device=sessions.device) for name, row in rows.items()})
+
+
+def _origin(sessions: SlateSessions) -> dict[str, str]:
+    """Return what two environments must share so that one can go on where the other was."""
+    turnover, onboarder, days = (getattr(sessions, name, None) for name in ("turnover", "onboarder", "days"))
+    book, profiles = sessions.catalog.codebook, sessions.core.profiles.cpu().numpy()
+    return {
+        "bundle": sessions.bundle.name,
+        "items": _digest(book.codes, book.vectors, *book.centroids),
+        "users": _digest(profiles),
+        "rules": str(sessions.params),
+        "reward": str(getattr(sessions.core, "reward", sessions.params.reward)),
+        "churn": str(None if turnover is None else asdict(turnover.churn)),
+        "onboarding": str(None if onboarder is None else asdict(onboarder.settings)),
+        "steps_per_day": str(None if days is None else days.steps),
+    }
+
+
+def _digest(*tables: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for table in tables:
+        digest.update(f"{table.dtype}{table.shape}".encode() + np.ascontiguousarray(table).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _check_origin(sessions: SlateSessions, snapshot: Snapshot) -> None:
+    own = _origin(sessions)
+    try:
+        theirs = json.loads(snapshot[_ORIGIN].tobytes())
+        other = [name for name in own if theirs[name] != own[name]]
+    except (KeyError, TypeError, ValueError):
+        raise HsrlError("got arrays that are no snapshot, expected what snapshot() of an environment gave.") from None
+    if other:
+        name = other[0]
+        raise HsrlError(
+            f"got a snapshot of an environment with {name} {str(theirs[name])[:200]}, expected {own[name]}; make the "
+            "environment with the arguments that the other one had."
+        )

@@ -1,0 +1,116 @@
+"""A snapshot goes on in another environment, step for step, with churn, onboarding and the days of a market."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.envs.ads.env import AdsEnv, AdsVectorEnv
+from hsrl_gym.envs.env import SlateEnv
+from hsrl_gym.envs.vector_env import SlateVectorEnv
+from hsrl_gym.errors import HsrlError
+
+MARKET = {
+    "n_ads": 600, "n_campaigns": 80, "n_categories": 6, "n_users": 100, "n_candidates": 32, "n_days": 7,
+    "n_segments": 4, "n_latent": 3, "n_features": 6, "n_profile": 5, "base": 0.0, "sale": -1.0,
+}  # fmt: skip
+CHURN = {"every": 3, "arrive": 0.1, "cooldown": 2}
+# Name of the case: what makes the environment of a bundle.
+MAKE: dict[str, Callable[[Bundle], Any]] = {
+    "single": lambda bundle: SlateEnv(bundle),
+    "vector": lambda bundle: SlateVectorEnv(3, bundle, action_mode="hyper"),
+    "vector, next step": lambda bundle: SlateVectorEnv(3, bundle, autoreset_mode="NextStep", max_steps=2),
+    "churn": lambda bundle: SlateVectorEnv(3, bundle, churn=CHURN),
+    "churn, single": lambda bundle: SlateEnv(bundle, churn={**CHURN, "unit": "sessions", "every": 1}),
+    "onboarding": lambda bundle: SlateVectorEnv(
+        3, bundle, action_mode="item", churn=CHURN, onboarding={"explore": 0.3, "move_every": 2}
+    ),
+    "market": lambda _: AdsEnv(market=MARKET, steps_per_day=4),
+    "market, vector": lambda _: AdsVectorEnv(3, market=MARKET, steps_per_day=4, action_mode="item"),
+}
+
+
+def play(env: Any, actions: list[NDArray[Any]]) -> list[Any]:
+    """Return what each step brought; a single environment is reset when a session ends."""
+    steps = []
+    for action in actions:
+        result = env.step(action)
+        if "final_obs" in result[4]:
+            result[4]["final_obs"] = list(result[4]["final_obs"])  # NumPy compares no arrays of dicts
+        steps.append(result)
+        if isinstance(env, SlateEnv) and (result[2] or result[3]):
+            steps.append(env.reset())
+    return steps
+
+
+@pytest.mark.parametrize("case", MAKE)
+def test_another_environment_goes_on_where_it_was_taken(case: str, tiny_bundle: Bundle) -> None:
+    env, other = MAKE[case](tiny_bundle), MAKE[case](tiny_bundle)
+    env.reset(seed=4)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(60)]
+    play(env, actions[:25])
+    snapshot = env.snapshot()
+    kept = {name: values.copy() for name, values in snapshot.items()}
+    goes_on = play(env, actions[25:])
+    other.reset(seed=5)
+    play(other, actions[:7])  # it has a history of its own
+    observation = other.restore(snapshot)
+    np.testing.assert_equal(play(other, actions[25:]), goes_on)
+    np.testing.assert_array_equal(other.catalog.codes, env.catalog.codes)
+    np.testing.assert_array_equal(other.catalog.vectors, env.catalog.vectors)
+    np.testing.assert_equal(env.restore(snapshot), observation)  # back in the same environment
+    np.testing.assert_equal(play(env, actions[25:]), goes_on)
+    np.testing.assert_equal(snapshot, kept)
+    assert all(values.dtype.kind in "bifu" for values in snapshot.values())
+
+
+def test_a_reader_of_the_catalog_takes_over_what_a_restore_changes(tiny_bundle: Bundle) -> None:
+    env = SlateVectorEnv(2, tiny_bundle, churn=CHURN)
+    env.reset(seed=0)
+    before, seen = env.snapshot(), env.catalog.version
+    play(env, [env.action_space.sample() for _ in range(3)])
+    changed = env.catalog.changed_since(seen)
+    assert len(changed) > 0
+    seen = env.catalog.version
+    env.restore(before)
+    np.testing.assert_array_equal(env.catalog.changed_since(seen), changed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"simulator": "eval"}, "got a snapshot of an environment with users"),
+        ({"max_steps": 7}, "with rules SessionParams.*max_steps=20.*, expected SessionParams.*max_steps=7"),
+        ({"churn": CHURN}, "with items"),
+        ({"churn": {**CHURN, "held_back": 0.0}}, "with churn None, expected {'every': 3"),
+    ],
+)
+def test_an_environment_with_other_arguments_refuses(
+    settings: dict[str, Any], message: str, tiny_bundle: Bundle
+) -> None:
+    env = SlateVectorEnv(2, tiny_bundle)
+    env.reset(seed=0)
+    with pytest.raises(HsrlError, match=message):
+        SlateVectorEnv(2, tiny_bundle, **settings).restore(env.snapshot())
+
+
+def test_what_is_no_snapshot_is_refused(tiny_bundle: Bundle) -> None:
+    envs = SlateVectorEnv(2, tiny_bundle)
+    with pytest.raises(HsrlError, match=r"state was read before reset\(\); call reset"):
+        envs.snapshot()
+    with pytest.raises(HsrlError, match=r"snapshot\(\) came before reset\(\); call reset\(\) first"):
+        SlateEnv(tiny_bundle).snapshot()
+    envs.reset(seed=0)
+    snapshot = envs.snapshot()
+    with pytest.raises(HsrlError, match="got a snapshot of 2 sessions, expected 3"):
+        SlateVectorEnv(3, tiny_bundle).restore(snapshot)
+    with pytest.raises(HsrlError, match=r"got arrays that are no snapshot, expected what snapshot\(\)"):
+        envs.restore({"origin": np.zeros(3, dtype=np.uint8)})
+    with pytest.raises(HsrlError, match="got a snapshot with codes"):
+        envs.catalog.restore({**envs.catalog.snapshot(), "codes": np.zeros((2, 2))})
