@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.store import open_bundle
 from hsrl_gym.envs.core import SessionState
-from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
+from hsrl_gym.envs.render import RENDER_FPS, RENDER_MODES, check_render_mode, open_rendering, rendered
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
@@ -31,7 +31,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
         "render_modes": list(RENDER_MODES),
-        "render_fps": 1,
+        "render_fps": RENDER_FPS,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
@@ -56,7 +56,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._state: SessionState | None = None
-        self._shown: dict[str, Any] | None = None
+        self.rendering = open_rendering(render_mode, self.bundle, self.sessions.params)
 
     def reset(
         self,
@@ -77,7 +77,8 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         else:
             everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.sessions.device)
             self._state = self.sessions.core.replace_finished(self._state, everyone)
-        self._shown = None
+        if self.rendering is not None:
+            self.rendering.arrive(self._state)
         patience = self._state.patience.cpu().numpy().copy()  # not a view of the state
         return self.sessions.observe(self._state), self._with_masks({"patience": patience})
 
@@ -95,8 +96,8 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         finished = outcome.terminated | outcome.truncated
         info = self._with_masks(columns)
         reward = outcome.reward.double().cpu().numpy()
-        if self.render_mode is not None:
-            self._shown = {**_copies(columns), "reward": reward.copy(), "step": after.step.cpu().numpy()}
+        if self.rendering is not None:
+            self.rendering.follow(after, reward, outcome.probability, columns)
         done = finished.cpu().numpy()
         if done.any():
             info["final_obs"] = _only(done, self.sessions.observe(after))
@@ -128,14 +129,18 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         """Return the masks (B, sum(nvec)) bool of all environments; all rows are equal."""
         return np.tile(self.sessions.action_masks(), (self.num_envs, 1))
 
-    def render(self) -> tuple[str, ...]:
-        """Return the text of the last step of each environment; see `SlateEnv.render`."""
-        check_rendered(self.render_mode)
-        shown: list[dict[str, Any] | None] = [None] * self.num_envs
-        if self._shown is not None:
-            columns = self._shown
-            shown = [{name: values[i] for name, values in columns.items()} for i in range(self.num_envs)]
-        return tuple(render_step(self.bundle, self.sessions.params, one) for one in shown)
+    def render(self) -> tuple[Any, ...] | None:
+        """Return text or picture of the last step of each environment; see `SlateEnv.render`.
+
+        Of a session that has just ended it is the last one, not the start of the next. The window of
+        `render_mode="human"` shows environment 0.
+        """
+        return rendered(self.rendering, self.num_envs)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window of `render_mode="human"`."""
+        if self.rendering is not None:
+            self.rendering.close()
 
     def _with_masks(self, columns: dict[str, NDArray[Any]], present: NDArray[Any] | None = None) -> dict[str, Any]:
         """Return info columns with Gymnasium's `_name` masks of the environments that they hold for."""
