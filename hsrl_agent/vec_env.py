@@ -56,6 +56,7 @@ class SlateVecEnv(VecEnv):
         self.envs = envs
         self._actions: NDArray[Any] | None = None
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+        self.metadata["render_fps"] = envs.metadata["render_fps"]  # for VecVideoRecorder
 
     def reset(self) -> VecEnvObs:
         """Start new sessions and return their observations; seed and options are used once.
@@ -120,8 +121,14 @@ class SlateVecEnv(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[Any]:
-        """Refuse: sessions are rendered as text."""
-        raise HsrlError("sessions have no images; use render_mode='ansi' and envs.render().")
+        """Return the picture (540, 960, 3) uint8 of each environment.
+
+        Raises:
+            HsrlError: unless the environments were made with render_mode="rgb_array".
+        """
+        if self.render_mode != "rgb_array":
+            raise HsrlError(f'got render_mode {self.render_mode!r}, expected "rgb_array", which draws pictures.')
+        return self.envs.render() or ()
 
 
 def _rows(columns: dict[str, Any]) -> list[dict[str, Any]]:

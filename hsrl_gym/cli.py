@@ -1,4 +1,4 @@
-"""The `hsrl-gym` command: fetch data, build a bundle, inspect one."""
+"""The `hsrl-gym` command: fetch data, build a bundle, inspect one, play in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hsrl_gym.data.readers import READERS
 from hsrl_gym.data.sources import DATASETS
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
+from hsrl_gym.play import add_play
 
 if TYPE_CHECKING:  # imported where it is used, so that the command starts fast
     from hsrl_gym.data.log import InteractionLog
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("bundle", help="folder of a bundle, or rl4rs / ml1m for the packaged ones")
     inspect.add_argument("--out", type=Path, help="folder for the PNGs (default: results/inspect/NAME)")
     inspect.set_defaults(command=_inspect)
+    add_play(commands)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from hsrl_gym.users.fit import FitSettings
 from hsrl_gym.users.synthetic import SyntheticWorld, WorldConfig
 
 torch.set_num_threads(1)
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows open in memory, not on a screen
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 # Everything is said here, so that no test depends on the defaults of the worlds in the package.
 TINY = WorldConfig(

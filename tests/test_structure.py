@@ -22,6 +22,7 @@ ORDER = (
     "envs",
     "figures",
     "terminal",
+    "play",
     "cli",
 )
 LONGEST = 300  # lines

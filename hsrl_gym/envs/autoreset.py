@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hsrl_gym.envs import infos
 from hsrl_gym.envs.core import Outcome, SessionState
@@ -31,12 +32,13 @@ def open_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 
 
 class Played(NamedTuple):
-    """What a step brought: the state after it, (B,) results, and the infos of all environments."""
+    """What a step brought: the state after it, (B,) results, click probabilities (B, K), and all infos."""
 
     state: SessionState
     reward: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
+    probability: Tensor
     columns: infos.Columns
     info: dict[str, Any]
 
@@ -45,7 +47,7 @@ def play_all(sessions: SlateSessions, state: SessionState, actions: Any) -> Play
     """Take a step in all environments."""
     after, outcome, columns = sessions.play(state, actions)
     present = np.ones(len(outcome.reward), dtype=bool)
-    return Played(after, *_results(outcome), columns, infos.with_masks(columns, present))
+    return Played(after, *_results(outcome), outcome.probability, columns, infos.with_masks(columns, present))
 
 
 def play_some(sessions: SlateSessions, state: SessionState, actions: Any, ended: NDArray[np.bool_]) -> Played:
@@ -62,15 +64,17 @@ def play_some(sessions: SlateSessions, state: SessionState, actions: Any, ended:
     reward = np.zeros(n_envs)
     terminated, truncated = np.zeros(n_envs, dtype=bool), np.zeros(n_envs, dtype=bool)
     after = sessions.core.replace_finished(state, torch.as_tensor(ended, device=sessions.device))
+    probability = torch.zeros(n_envs, sessions.params.slate_size, device=sessions.device)
     columns: infos.Columns = {}
     if playing.any():
         rows = torch.as_tensor(np.flatnonzero(playing), device=sessions.device)
         part, outcome, columns = sessions.play(state.take(rows), np.asarray(actions)[playing], n_envs)
         after = after.put(rows, part)
+        probability[rows] = outcome.probability
         reward[playing], terminated[playing], truncated[playing] = _results(outcome)
     info = infos.merged(columns, playing, sessions.greet(after))  # greeted after the step: a day may have passed
     told = {name: values for name, values in info.items() if not name.startswith("_")}
-    return Played(after, reward, terminated, truncated, told, info)
+    return Played(after, reward, terminated, truncated, probability, told, info)
 
 
 def _results(outcome: Outcome) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:

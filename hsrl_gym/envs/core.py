@@ -107,8 +107,16 @@ class SessionState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of one step: clicks (B, K) in {0, 1}, reward (B,) float32, terminated (B,) and truncated (B,) bool."""
+    """Result of one step.
 
+    Attributes:
+        probability: (B, K) float32, of a click on each item.
+        clicks: (B, K) float32, 0 or 1.
+        reward: (B,) float32.
+        terminated, truncated: (B,) bool.
+    """
+
+    probability: Tensor
     clicks: Tensor
     reward: Tensor
     terminated: Tensor
@@ -153,7 +161,8 @@ class SlateCore:
         """Show slates (B, K) of item ids; return the next state and the outcome (eq. 5)."""
         params = self.params
         draw = _uniform(_noise(state.stream, state.step, self._slots))
-        clicks = (draw < self.respond(state.user, state.history, slate)).to(torch.float32)
+        probability = self.respond(state.user, state.history, slate)
+        clicks = (draw < probability).to(torch.float32)
         reward = REWARDS[params.reward](clicks, params.miss_cost)
         patience, streak = PATIENCE[params.patience](state.patience, state.streak, reward, params.slate_size)
         step = state.step + 1
@@ -161,7 +170,7 @@ class SlateCore:
         truncated = (step >= params.max_steps) & ~terminated
         history = append_clicked(state.history, slate, clicks)
         after = SessionState(state.user, history, patience, streak, step, state.seed, state.episode, state.stream)
-        return after, Outcome(clicks, reward, terminated, truncated)
+        return after, Outcome(probability, clicks, reward, terminated, truncated)
 
     def replace_finished(self, state: SessionState, finished: Tensor) -> SessionState:
         """Return the state with new arrivals in the rows where `finished` (B,) is true."""

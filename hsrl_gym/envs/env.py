@@ -15,7 +15,7 @@ from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.store import open_bundle
 from hsrl_gym.envs.core import SessionState
 from hsrl_gym.envs.options import read_options
-from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
+from hsrl_gym.envs.render import RENDER_FPS, RENDER_MODES, check_render_mode, open_rendering, rendered
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.envs.settings import check_arguments
 from hsrl_gym.envs.snapshot import Snapshot, restore_snapshot, take_snapshot
@@ -82,13 +82,14 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     - `catalog`: a `Catalog` of the bundle to share with another environment; None for one's own. With `churn`, a seeded
       reset returns it to its start. With `onboarding`, its new items move when the environment is made, and at a seeded
       reset.
-    - `device`: of the sessions, `"cpu"` (default) or `"cuda"`. `render_mode`: None or `"ansi"`.
+    - `device`: of the sessions, `"cpu"` (default) or `"cuda"`. `render_mode`: None, `"ansi"` (text),
+      `"rgb_array"` (pictures, (540, 960, 3) uint8) or `"human"` (a window; needs pygame).
 
     ## Version History
     - v0: first version.
     """
 
-    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 1}  # noqa: RUF012  (Gymnasium's own form)
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012  (Gymnasium's own form)
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         self.observation_space: spaces.Space[Any] = self.sessions.observation_space
         self.action_space = self.sessions.actions.space
         self._state: SessionState | None = None
-        self._shown: dict[str, Any] | None = None
+        self.rendering = open_rendering(render_mode, self.bundle, self.sessions.params)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -130,7 +131,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
             self._state = self.sessions.core.replace_finished(self._state, everyone)
         if users is not None:
             self._state = self.sessions.seat(self._state, users)
-        self._shown = None
+        if self.rendering is not None:
+            self.rendering.arrive(self._state)
         return self._observe(), {name: values[0] for name, values in self.sessions.greet(self._state).items()}
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -144,9 +146,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         self._state, outcome, columns = self.sessions.play(self._state, np.asarray(action)[None])
         info: dict[str, Any] = {name: values[0] for name, values in columns.items()}
         reward = float(outcome.reward)
-        if self.render_mode is not None:
-            last = {name: np.copy(value) for name, value in info.items()}  # the caller may change `info`
-            self._shown = {**last, "reward": reward, "step": int(self._state.step)}
+        if self.rendering is not None:
+            self.rendering.follow(self._state, np.array([reward]), outcome.probability, columns)
         return self._observe(), reward, bool(outcome.terminated), bool(outcome.truncated), info
 
     def snapshot(self) -> Snapshot:
@@ -165,8 +166,9 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         Raises:
             HsrlError: for a snapshot of an environment with other users, items or rules.
         """
-        state = restore_snapshot(self.sessions, snapshot, 1)
-        self._state, self._shown = state, None
+        self._state = restore_snapshot(self.sessions, snapshot, 1)
+        if self.rendering is not None:
+            self.rendering.go_on(self._state)
         return self._observe()
 
     def action_masks(self) -> NDArray[np.bool_]:
@@ -178,14 +180,22 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         """The items on sale, which the action space and policies share."""
         return self.sessions.catalog
 
-    def render(self) -> str:
-        """Return the last slate, its clicks and the patience as text.
+    def render(self) -> Any:
+        """Return the last slate, its clicks and the patience, as text or as a picture (540, 960, 3) uint8.
+
+        Before the first step it shows the user. With `render_mode="human"` the window shows each step by itself, and
+        None is returned.
 
         Raises:
             HsrlError: if the environment was made without a render mode.
         """
-        check_rendered(self.render_mode)
-        return render_step(self.bundle, self.sessions.params, self._shown)
+        shown = rendered(self.rendering, 1)
+        return None if shown is None else shown[0]
+
+    def close(self) -> None:
+        """Close the window of `render_mode="human"`."""
+        if self.rendering is not None:
+            self.rendering.close()
 
     def _observe(self) -> Observation:
         assert self._state is not None

@@ -18,7 +18,7 @@ from hsrl_gym.envs import infos
 from hsrl_gym.envs.autoreset import open_autoreset_mode, play_all, play_some
 from hsrl_gym.envs.core import SessionState
 from hsrl_gym.envs.options import read_options
-from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
+from hsrl_gym.envs.render import RENDER_FPS, RENDER_MODES, check_render_mode, open_rendering, rendered
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.envs.settings import check_arguments
 from hsrl_gym.envs.snapshot import Snapshot, restore_snapshot, take_snapshot
@@ -47,7 +47,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
         "render_modes": list(RENDER_MODES),
-        "render_fps": 1,
+        "render_fps": RENDER_FPS,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
@@ -81,7 +81,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._state: SessionState | None = None
         self._ended = np.zeros(self.num_envs, dtype=bool)  # (B,), sessions that are over and not yet replaced
-        self._shown: dict[str, Any] | None = None
+        self.rendering = open_rendering(self.render_mode, self.bundle, self.sessions.params)
 
     def reset(
         self,
@@ -112,8 +112,8 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             assert self._state is not None
             begun = begun.where(torch.as_tensor(mask, device=self.sessions.device), self._state)
         self._state, self._ended = begun, self._ended & ~mask
-        if self._shown is not None:
-            self._shown = None if everyone else {**self._shown, "step": np.where(mask, 0, self._shown["step"])}
+        if self.rendering is not None:
+            self.rendering.arrive(begun)
         return self.sessions.observe(begun), infos.only(mask, self.sessions.greet(begun))
 
     def _seeds(self, seed: int | list[int | None] | None) -> list[int | None]:
@@ -162,9 +162,8 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
                 'reset(options={"reset_mask": terminated | truncated}) first.'
             )
         after, info = played.state, played.info
-        if self.render_mode is not None:
-            shown = {**infos.copies(played.columns), "reward": played.reward.copy()}
-            self._shown = {**shown, "step": after.step.cpu().numpy().copy()}
+        if self.rendering is not None:
+            self.rendering.follow(after, played.reward, played.probability, played.columns)
         done = played.terminated | played.truncated
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             self._ended = done
@@ -199,22 +198,25 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     def restore(self, snapshot: Snapshot) -> Observation:
         """Go on where `snapshot` of as many environments was taken; see `SlateEnv.restore`."""
-        self._state, self._shown = restore_snapshot(self.sessions, snapshot, self.num_envs), None
+        self._state = restore_snapshot(self.sessions, snapshot, self.num_envs)
         self._ended = snapshot["ended"].copy()
+        if self.rendering is not None:
+            self.rendering.go_on(self._state)
         return self.sessions.observe(self._state)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the masks (B, sum(nvec)) bool of all environments; all rows are equal."""
         return np.tile(self.sessions.action_masks(), (self.num_envs, 1))
 
-    def render(self) -> tuple[str, ...]:
-        """Return the text of the last step of each environment; see `SlateEnv.render`."""
-        check_rendered(self.render_mode)
-        shown: list[dict[str, Any] | None] = [None] * self.num_envs
-        if self._shown is not None:
-            columns = self._shown
-            shown = [
-                {name: values[i] for name, values in columns.items()} if columns["step"][i] else None
-                for i in range(self.num_envs)
-            ]
-        return tuple(render_step(self.bundle, self.sessions.params, one) for one in shown)
+    def render(self) -> tuple[Any, ...] | None:
+        """Return text or picture of the last step of each environment; see `SlateEnv.render`.
+
+        Of a session that has just ended it is the last one, not the start of the next. The window of
+        `render_mode="human"` shows environment 0.
+        """
+        return rendered(self.rendering, self.num_envs)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window of `render_mode="human"`."""
+        if self.rendering is not None:
+            self.rendering.close()

@@ -270,7 +270,7 @@ def test_ppo_learns_in_it() -> None:
         ({"market_seed": -1}, "got market_seed -1"),
         ({"market": 3}, "got advertising market 3"),
         ({"market": {"n_add": 3}}, "did you mean n_ads"),
-        ({"render_mode": "human"}, "unknown render_mode"),
+        ({"render_mode": "rgb"}, "unknown render_mode"),
     ],
 )
 def test_unknown_settings(settings: dict[str, Any], message: str) -> None:

@@ -290,7 +290,9 @@ def test_one_user_alone_is_a_row_of_many(tiny_bundle: Bundle) -> None:
         for index, state in enumerate(alone):
             state, single = core.transition(state, slate[index : index + 1])
             for field in fields(outcome):
-                assert torch.equal(getattr(single, field.name)[0], getattr(outcome, field.name)[index])
+                one, row = getattr(single, field.name)[0], getattr(outcome, field.name)[index]
+                # A product of matrices may round the last bit of a probability otherwise.
+                assert torch.allclose(one, row) if field.name == "probability" else torch.equal(one, row)
             alone[index] = core.replace_finished(state, single.terminated | single.truncated)
         many = core.replace_finished(many, finished)
         for field in fields(many):

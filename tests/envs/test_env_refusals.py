@@ -37,7 +37,7 @@ def test_an_action_outside_the_space_leaves_the_session_as_it_was(tiny_bundle: B
         ({"action_mode": "sids"}, "unknown action_mode 'sids'; did you mean sid"),
         ({"reward": "mean_cost"}, "unknown reward rule 'mean_cost'; did you mean mean_with_cost"),
         ({"patience": "refrence"}, "unknown patience rule 'refrence'; did you mean reference"),
-        ({"render_mode": "human"}, "unknown render_mode 'human'; known: ansi"),
+        ({"render_mode": "rgb"}, "unknown render_mode 'rgb'; did you mean rgb_array"),
         ({"slate_size": 61}, "got slate_size 61, expected at most the 60 live items"),
         ({"slate_size": 0}, "slate_size 0"),
         ({"max_steps": 0}, "max_steps 0"),

@@ -1,4 +1,4 @@
-"""A step as text, line by line."""
+"""A step as text, line by line, and what is kept of the steps."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.core import SessionParams
-from hsrl_gym.envs.render import render_step
+from hsrl_gym.envs.env import SlateEnv
+from hsrl_gym.envs.render_text import step_line, step_text
+from hsrl_gym.envs.render_view import Card, View, cards_of, clean_label, history_of
+from hsrl_gym.envs.vector_env import SlateVectorEnv
 
 PARAMS = SessionParams(slate_size=3, initial_patience=20.0, max_steps=12)
-SHOWN: dict[str, Any] = {
-    "slate": np.array([2, 1, 3]),
-    "slate_tokens": np.array([[7, 0, 5], [1, 2, 3], [10, 11, 12]]),
-    "clicks": np.array([1, 0, 1]),
-    "patience": 12.5,
-    "reward": 0.6333,
-    "step": 4,
-}
+CARDS = (
+    Card("Alien (1979)", "7-0-5", 0.9, True),
+    Card("Heat (1995)", "1-2-3", 0.2, False),
+    Card("a" * 60, "10-11-12", 0.5, True),
+)
+VIEW = View(
+    "films", PARAMS, step=4, patience_before=14.0, patience=12.5, reward=0.6333, total=2.0, cards=CARDS, history=("x",)
+)
 
 
-@pytest.fixture
-def bundle(tiny_bundle: Bundle) -> Bundle:
-    labels = ("", "Heat (1995)", "Alien (1979)", "a" * 60, *tiny_bundle.item_labels[4:])
-    return replace(tiny_bundle, item_labels=labels)
-
-
-def test_a_step(bundle: Bundle) -> None:
-    assert render_step(bundle, PARAMS, SHOWN).splitlines() == [
+def test_a_step() -> None:
+    assert step_text(VIEW).splitlines() == [
         "step 4 of at most 12",
         f"   1  {'Alien (1979)':<44}  SID 7-0-5       click",
         f"   2  {'Heat (1995)':<44}  SID 1-2-3         .",
@@ -40,16 +38,115 @@ def test_a_step(bundle: Bundle) -> None:
     ]
 
 
-def test_the_last_step(bundle: Bundle) -> None:
-    lines = render_step(bundle, PARAMS, {**SHOWN, "patience": -3.2}).splitlines()
-    assert lines[-1] == "  patience  0.00 |                    |  the user leaves"
-    assert render_step(bundle, PARAMS, {**SHOWN, "patience": 1.0}).endswith("|#                   |")
+def test_a_step_in_one_line() -> None:
+    line = "   4  reward  0.633  total   2.000  patience  12.5 |############        |  2 of 3 clicked: Alien (1979); "
+    assert step_line(VIEW, 200) == line + "a" * 60
+    assert step_line(VIEW, len(line) + 3) == line + "aa…"
+    assert step_line(replace(VIEW, cards=CARDS[1:2]), 200).endswith("|  0 of 1 clicked")
 
 
-def test_a_full_bar(bundle: Bundle) -> None:
+def test_the_last_step() -> None:
+    gone = replace(VIEW, patience=-3.2)
+    assert step_text(gone).splitlines()[-1] == "  patience  0.00 |                    |  the user leaves"
+    assert step_text(replace(VIEW, patience=1.0)).endswith("|#                   |")
+    assert [gone.ending, VIEW.ending, replace(VIEW, step=12).ending] == ["the user leaves", "", "max_steps reached"]
+
+
+def test_a_full_bar() -> None:
     params = replace(PARAMS, initial_patience=40.0)
-    assert "|" + "#" * 20 + "|" in render_step(bundle, params, {**SHOWN, "patience": 40.0})
+    assert "|" + "#" * 20 + "|" in step_text(replace(VIEW, params=params, patience=40.0))
 
 
-def test_before_the_first_step(bundle: Bundle) -> None:
-    assert render_step(bundle, PARAMS, None) == "a new user, patience 20.0"
+def test_before_the_first_step() -> None:
+    assert step_text(View("films", PARAMS)) == "a new user, patience 20.0"
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("Heat (1995)", "Heat (1995)"),
+        ("\x1b[31mRed\x1b[0m\tAlert\n\u202e", "[31mRed [0m Alert"),  # no colours, no other line, not from right to left
+        ("\x00\x07", "item 1"),
+        ("", "item 1"),
+        ("Amélie 千と", "Amélie 千と"),
+        ("b" * 10**6, "b" * 200),
+    ],
+)
+def test_labels_are_safe_for_a_terminal(label: str, shown: str) -> None:
+    assert clean_label(("", label), 1) == shown
+
+
+def test_cards() -> None:
+    columns = {
+        "slate": np.array([2, 1]),
+        "slate_tokens": np.array([[7, 0], [1, 2]]),
+        "probability": np.array([0.25, 1.0], dtype=np.float32),
+        "clicks": np.array([1, 0], dtype=np.uint8),
+        "explored": np.array([False, True]),
+        "conversions": np.array([1, 0]),
+        "cost": np.array([0.5, 0.0]),
+    }
+    assert cards_of(("", "one", "two"), columns) == (
+        Card("two", "7-0", 0.25, True, ("bought", "cost 0.50")),
+        Card("one", "1-2", 1.0, False, ("explored",)),
+    )
+    assert history_of(("", "one", "two"), np.array([0, 0, 1, 2])) == ("two", "one")
+
+
+def test_what_is_kept_of_a_session(tiny_bundle: Bundle) -> None:
+    """Everything shown is what the environment said; the click probability is what its user model gave."""
+    env = SlateEnv(tiny_bundle, render_mode="rgb_array", initial_patience=60.0)
+    assert env.rendering is not None
+    observation, _ = env.reset(seed=3)
+    start = env.rendering.view(0)
+    assert (start.step, start.patience, start.cards, start.total) == (0, 60.0, (), 0.0)
+    assert len(start.history) == np.count_nonzero(observation["history"])
+    env.action_space.seed(0)
+    rewards = []
+    for step in (1, 2, 3):
+        state = env._state
+        assert state is not None
+        _, reward, *_, info = env.step(env.action_space.sample())
+        rewards.append(reward)
+        view = env.rendering.view(0)
+        expected = env.sessions.core.respond(state.user, state.history, torch.as_tensor(info["slate"])[None])[0]
+        assert [card.probability for card in view.cards] == expected.tolist()
+        assert [card.clicked for card in view.cards] == info["clicks"].astype(bool).tolist()
+        assert (view.step, view.reward, view.patience) == (step, reward, info["patience"])
+        assert view.patience_before == info["patience_before"]
+        assert view.total == pytest.approx(sum(rewards))
+        assert view.history[: len(view.clicked)] == view.clicked[::-1]
+    env.reset()
+    assert env.rendering.view(0).total == 0.0
+
+
+def test_each_session_of_a_batch_has_its_own_total(tiny_bundle: Bundle) -> None:
+    """A session that ends starts its sum again; until the next step its last view stays."""
+    envs = SlateVectorEnv(2, tiny_bundle, render_mode="ansi", max_steps=2, initial_patience=99.0)
+    assert envs.rendering is not None
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    rewards = np.array([envs.step(envs.action_space.sample())[1] for _ in range(3)])
+    for index in range(2):
+        assert envs.rendering.view(index).step == 1
+        assert envs.rendering.view(index).total == rewards[2, index]
+    rewards = np.array([*rewards[2:], envs.step(envs.action_space.sample())[1]])
+    for index in range(2):
+        assert envs.rendering.view(index).ending == "max_steps reached"
+        assert envs.rendering.view(index).total == pytest.approx(rewards[:, index].sum())
+
+
+def test_the_probability_costs_no_second_pass(tiny_bundle: Bundle) -> None:
+    calls = []
+
+    class Counting:
+        def __call__(self, *arguments: Any) -> Any:
+            calls.append(1)
+            return respond(*arguments)
+
+    env = SlateEnv(tiny_bundle, render_mode="rgb_array")
+    respond, env.sessions.core.respond = env.sessions.core.respond, Counting()
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    env.render()
+    assert len(calls) == 1

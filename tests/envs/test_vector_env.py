@@ -294,8 +294,8 @@ def test_refusals(tiny_bundle: Bundle) -> None:
         env.step(actions)
     with pytest.raises(HsrlError, match="got num_envs 0, expected at least 1"):
         SlateVectorEnv(0, tiny_bundle)
-    with pytest.raises(HsrlError, match="unknown render_mode 'rgb_array'"):
-        SlateVectorEnv(1, tiny_bundle, render_mode="rgb_array")
+    with pytest.raises(HsrlError, match="unknown render_mode 'rgb'; did you mean rgb_array"):
+        SlateVectorEnv(1, tiny_bundle, render_mode="rgb")
     with pytest.raises(HsrlError, match="unknown simulator 'eva'; did you mean eval"):
         SlateVectorEnv(1, tiny_bundle, simulator="eva")
 

@@ -56,4 +56,6 @@ class AdsCore(SlateCore):
         sold = draw < self.respond.conversion(state.user, slate)[:, 0]
         feedback = Feedback(clicks, clicks * sold, clicks * self._bid[ad], self._value[ad])
         reward = ADS_REWARDS[self.reward](feedback, self.params.miss_cost)
-        return after, AdsOutcome(outcome.clicks, reward, outcome.terminated, outcome.truncated, feedback)
+        return after, AdsOutcome(
+            outcome.probability, outcome.clicks, reward, outcome.terminated, outcome.truncated, feedback
+        )

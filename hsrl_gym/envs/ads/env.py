@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hsrl_gym.envs.ads.sessions import AdsSessions, open_sessions
 from hsrl_gym.envs.env import SlateEnv
-from hsrl_gym.envs.render import check_render_mode
+from hsrl_gym.envs.render import check_render_mode, open_rendering
 from hsrl_gym.envs.vector_env import VECTOR_ARGUMENTS, SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
@@ -75,7 +75,7 @@ class AdsEnv(SlateEnv):
         self.observation_space = self.sessions.observation_space
         self.action_space = self.sessions.candidate_mode.space
         self._state = None
-        self._shown = None
+        self.rendering = open_rendering(render_mode, self.bundle, self.sessions.params)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the flat mask (sum(nvec),) bool of tokens that some candidate of this request has.
