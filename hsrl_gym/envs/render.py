@@ -12,7 +12,7 @@ from torch import Tensor
 from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.envs.core import SessionParams, SessionState
 from hsrl_gym.envs.render_text import step_text
-from hsrl_gym.envs.render_view import View, cards_of, history_of
+from hsrl_gym.envs.render_view import COLUMNS, View, cards_of, history_of
 from hsrl_gym.envs.render_window import Window
 from hsrl_gym.errors import HsrlError, unknown_name
 
@@ -57,7 +57,7 @@ class Rendering:
             probability: (B, K), of a click.
             columns: infos of the step, each (B, ..).
         """
-        copies = {name: values.copy() for name, values in columns.items()}  # the caller may change its info
+        copies = {name: columns[name].copy() for name in COLUMNS if name in columns}  # the caller may change its info
         step = after.step.cpu().numpy()
         self._total = reward * (step > 0) + self._total * (step > 1)
         self._state = after

@@ -18,6 +18,7 @@ _MARKS: dict[str, Callable[[Any], str]] = {
     "conversions": lambda value: "bought" if value else "",
     "cost": lambda value: f"cost {value:.2f}" if value else "",
 }
+COLUMNS = ("slate", "slate_tokens", "clicks", "patience_before", "day", *_MARKS)  # infos that are shown
 
 
 @dataclass(frozen=True)
