@@ -76,7 +76,7 @@ class View:
         """Why the session has ended, in words; empty while it runs."""
         if self.step and self.patience < LEAVES_BELOW:
             return "the user leaves"
-        return "the last step" if self.step >= self.params.max_steps else ""
+        return "max_steps reached" if self.step >= self.params.max_steps else ""
 
 
 def clean_label(labels: tuple[str, ...], item: int) -> str:

@@ -49,7 +49,7 @@ def test_the_last_step() -> None:
     gone = replace(VIEW, patience=-3.2)
     assert step_text(gone).splitlines()[-1] == "  patience  0.00 |                    |  the user leaves"
     assert step_text(replace(VIEW, patience=1.0)).endswith("|#                   |")
-    assert [gone.ending, VIEW.ending, replace(VIEW, step=12).ending] == ["the user leaves", "", "the last step"]
+    assert [gone.ending, VIEW.ending, replace(VIEW, step=12).ending] == ["the user leaves", "", "max_steps reached"]
 
 
 def test_a_full_bar() -> None:
@@ -132,7 +132,7 @@ def test_each_session_of_a_batch_has_its_own_total(tiny_bundle: Bundle) -> None:
         assert envs.rendering.view(index).total == rewards[2, index]
     rewards = np.array([*rewards[2:], envs.step(envs.action_space.sample())[1]])
     for index in range(2):
-        assert envs.rendering.view(index).ending == "the last step"
+        assert envs.rendering.view(index).ending == "max_steps reached"
         assert envs.rendering.view(index).total == pytest.approx(rewards[:, index].sum())
 
 
