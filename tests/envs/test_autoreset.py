@@ -359,3 +359,15 @@ def test_seeds_of_any_size(tiny_bundle: Bundle, seed: Any) -> None:
     alone, _ = SlateEnv(tiny_bundle).reset(seed=seed)
     batch, _ = SlateVectorEnv(2, tiny_bundle).reset(seed=[seed, seed])
     np.testing.assert_array_equal(batch["profile"][1], alone["profile"])
+
+
+@pytest.mark.filterwarnings("ignore")  # another library's own
+@pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
+def test_torchrl_takes_it_where_it_is_installed(tiny_bundle_folder: Any, mode: str) -> None:
+    envs = pytest.importorskip("torchrl.envs")
+    made = gymnasium.make_vec("HSRL-RL4RS-v0", 3, bundle=str(tiny_bundle_folder), autoreset_mode=mode, **SETTINGS)
+    wrapped = envs.GymWrapper(made)
+    envs.check_env_specs(wrapped)
+    played = wrapped.rollout(12, break_when_any_done=False)
+    assert played.batch_size == (3, 12)
+    assert int(played["next", "done"].sum()) >= 6

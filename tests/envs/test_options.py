@@ -94,7 +94,8 @@ def test_a_user_may_be_chosen(both: tuple[Make, MakeVector]) -> None:
     for user in (0, np.int64(7), np.array(99)):
         observation, info = env.reset(seed=5, options={"user": user})
         assert info["user"] == user
-        np.testing.assert_array_equal(observation["profile"], env.sessions.core.profiles[int(user)])
+        for name, pool in (("profile", env.sessions.core.profiles), ("history", env.sessions.core.histories)):
+            np.testing.assert_array_equal(observation[name], pool[int(user)])
         chosen.append(observation)
     batch, info = envs.reset(seed=[5, 5, 5], options={"user": np.array([0, 7, 99])})
     assert info["user"].tolist() == [0, 7, 99]
