@@ -1,7 +1,8 @@
 """Policies read from the files that agents save, to act with; nothing in a file is unpickled or run.
 
 A file of Stable-Baselines3 is a zip of JSON and weights. `load` of an algorithm also unpickles objects in that JSON.
-To act, the weights, the policy's class and its plain settings are enough; the spaces are those of the environment.
+To act, the weights, the name of the policy's class and its plain settings are enough; the spaces are those of the
+environment.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import contextlib
 import importlib
 import json
 import pickletools
+import re
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
 
 from hsrl_agent.baselines.item_agent import SUFFIX
 from hsrl_agent.methods import METHODS
@@ -87,7 +91,9 @@ class _Sb3Policy:
 
     def _fitted(self, env: Any) -> BasePolicy:
         try:
-            policy = self.policy_class(env.observation_space, env.action_space, lambda _: 0.0, **self.settings)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what there is to say was said when it was trained
+                policy = self.policy_class(env.observation_space, env.action_space, lambda _: 0.0, **self.settings)
         except HsrlError:
             raise
         except Exception as error:  # the settings of a file may be anything
@@ -133,13 +139,29 @@ def _read_zip(path: Path, file: IO[bytes]) -> _Sb3Policy:
         raise HsrlError(
             f"{path} cannot be read ({_first_line(error)}); expected a file written by save() of an agent."
         ) from None
-    if not isinstance(settings, dict) or ":serialized:" in settings or not isinstance(weights, dict):
-        raise HsrlError(f"{path}: its policy_kwargs are objects, expected plain values; such a file is not read here.")
+    if not isinstance(settings, dict) or not isinstance(weights, dict):
+        raise HsrlError(f"{path} holds no settings and weights of a policy, expected a file written by save().")
     floats = [one for one in weights.values() if isinstance(one, torch.Tensor) and one.is_floating_point()]
     if not all(bool(one.isfinite().all()) for one in floats):
         raise HsrlError(f"{path} holds weights that are not finite, expected numbers; train the agent again.")
-    policy_class = _policy_class(path, named)
-    return _Sb3Policy(path, policy_class, {**settings, **({"use_sde": True} if sde is True else {})}, weights)
+    own = {name: _setting(value) for name, value in settings.items() if not name.startswith(":")}
+    own.update({"use_sde": True} if sde is True else {})
+    return _Sb3Policy(path, _policy_class(path, named), own, weights)
+
+
+def _setting(value: Any) -> Any:
+    """Return an entry of `policy_kwargs`; a part of a network, of which SB3 writes the name as text, as its class."""
+    named = re.fullmatch(r"<class '([\w.]+)\.(\w+)'>", value) if isinstance(value, str) else None
+    found = None if named is None else _imported(named[1], named[2], (*PACKAGES, "torch"))
+    return found if isinstance(found, type) and issubclass(found, nn.Module | torch.optim.Optimizer) else value
+
+
+def _imported(module: str, name: str, packages: tuple[str, ...]) -> Any:
+    """Return what has that name in a module of one of the packages; None if there is no such thing."""
+    if module.partition(".")[0] in packages:
+        with contextlib.suppress(ImportError):
+            return getattr(importlib.import_module(module), name, None)
+    return None
 
 
 def _class_name(serialized: str) -> str:
@@ -157,10 +179,7 @@ def _class_name(serialized: str) -> str:
 
 def _policy_class(path: Path, named: str) -> type[BasePolicy]:
     module, _, name = named.partition(":")
-    found: Any = None
-    if module.partition(".")[0] in PACKAGES:
-        with contextlib.suppress(ImportError):
-            found = getattr(importlib.import_module(module), name, None)
+    found = _imported(module, name, PACKAGES)
     if not (isinstance(found, type) and issubclass(found, BasePolicy)):
         raise HsrlError(f"{path}: its policy is {named}, expected a policy of {', '.join(PACKAGES)} that is installed.")
     return found

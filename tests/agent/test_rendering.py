@@ -20,7 +20,7 @@ from hsrl_agent import HSRL, make_vec_env
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
-pytestmark = pytest.mark.filterwarnings("ignore:no bundle was named")
+pytestmark = pytest.mark.filterwarnings("ignore:no bundle was named", "ignore:the ids of")
 SHAPE = (540, 960, 3)
 
 

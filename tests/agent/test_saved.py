@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.torch_layers import CombinedExtractor
+from torch import nn
 
 from hsrl_agent import HSRL, make_vec_env
 from hsrl_agent.baselines.simple import Popularity
@@ -23,11 +25,12 @@ from hsrl_agent.saved import read_policy
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
+pytestmark = pytest.mark.filterwarnings("ignore:the ids of")  # to a plain network, which suffices here
 ENV = "HSRL-RL4RS-v0"
 
 
 def agent_of(kind: str, bundle: Bundle) -> Any:
-    mode = {"hsrl": "sid", "mlp": "sid", "item": "item", "sac": "hyper", "popularity": "item"}[kind]
+    mode = {"hsrl": "sid", "mlp": "sid", "relu": "sid", "item": "item", "sac": "hyper", "popularity": "item"}[kind]
     envs = make_vec_env(ENV, 2, seed=0, bundle=bundle, action_mode=mode)
     if kind == "hsrl":
         return HSRL("HSRLPolicy", envs, seed=0, policy_kwargs={"width": 16}), mode
@@ -35,6 +38,9 @@ def agent_of(kind: str, bundle: Bundle) -> Any:
         return SAC("MultiInputPolicy", envs, seed=0, policy_kwargs={"net_arch": [8]}), mode
     if kind == "popularity":
         return Popularity(envs).learn(0), mode
+    if kind == "relu":  # classes among the settings
+        kwargs = {"activation_fn": nn.ReLU, "features_extractor_class": CombinedExtractor}
+        return PPO("MultiInputPolicy", envs, seed=0, policy_kwargs=kwargs), mode
     return PPO("ItemPolicy" if kind == "item" else "MultiInputPolicy", envs, seed=0), mode
 
 
@@ -46,14 +52,14 @@ def saved(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-@pytest.mark.parametrize("kind", ["hsrl", "mlp", "item", "sac", "popularity"])
+@pytest.mark.parametrize("kind", ["hsrl", "mlp", "relu", "item", "sac", "popularity"])
 def test_a_saved_policy_acts_as_its_agent(tiny_bundle: Bundle, tmp_path: Path, kind: str) -> None:
     agent, mode = agent_of(kind, tiny_bundle)
     agent.save(tmp_path / "agent")
     (file,) = tmp_path.iterdir()
     policy = read_policy(file)
     assert policy.action_mode in (mode, None)
-    assert (policy.action_mode is None) == (kind in ("mlp", "sac"))
+    assert (policy.action_mode is None) == (kind in ("mlp", "relu", "sac"))
     env = gymnasium.make(ENV, bundle=tiny_bundle, action_mode=mode)
     act = policy.actor(env)
     for seed in range(3):
@@ -117,7 +123,9 @@ def far(weights: dict[str, Any]) -> dict[str, Any]:
         (with_data(policy_class=pickled(zipfile.ZipFile)), "its policy is zipfile:ZipFile, expected a policy of"),
         (with_data(policy_class=pickled(HSRL)), "its policy is hsrl_agent.hsrl:HSRL, expected a policy of"),
         (with_data(policy_class=3), "cannot be read"),
-        (with_data(policy_kwargs=pickled(Evil())), "its policy_kwargs are objects, expected plain values"),
+        (with_data(policy_kwargs=pickled(Evil())), "its weights have other names or sizes"),
+        (with_data(policy_kwargs={"activation_fn": "<class 'zipfile.ZipFile'>"}), "does not fit the environment"),
+        (with_data(policy_kwargs=[1]), "holds no settings and weights of a policy"),
         (with_data(policy_kwargs={"width": "wide"}), "does not fit the environment"),
         (with_data(policy_kwargs={"no_such": 1}), "does not fit the environment"),
         (with_data(policy_kwargs={"width": 32}), "its weights have other names or sizes"),
@@ -128,7 +136,7 @@ def far(weights: dict[str, Any]) -> dict[str, Any]:
         (lambda files: files.update({"policy.pth": files["policy.pth"][:5000]}), "cannot be read"),
         (with_weights(nan), "weights that are not finite"),
         (with_weights(lambda weights: {}), "its weights have other names or sizes"),
-        (with_weights(lambda weights: [1]), "cannot be read|expected"),
+        (with_weights(lambda weights: [1]), "holds no settings and weights of a policy"),
         (with_weights(lambda weights: dict.fromkeys(weights, 1)), "its weights have other names or sizes"),
         (with_weights(far), "its policy finds no action"),
     ],
