@@ -107,8 +107,7 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         begun = self._begin(self._seeds(seed), mask)
         if chosen.users is not None:
             begun = self.sessions.seat(begun, chosen.users)
-        everyone = bool(mask.all())
-        if not everyone:
+        if not mask.all():
             assert self._state is not None
             begun = begun.where(torch.as_tensor(mask, device=self.sessions.device), self._state)
         self._state, self._ended = begun, self._ended & ~mask

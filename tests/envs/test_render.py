@@ -150,3 +150,31 @@ def test_the_probability_costs_no_second_pass(tiny_bundle: Bundle) -> None:
     env.step(env.action_space.sample())
     env.render()
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "Disabled"])
+def test_a_session_that_begins_later_shows_its_start(tiny_bundle: Bundle, mode: str) -> None:
+    """One session ends and is replaced, by the next step or by a mask; the others go on."""
+    envs = SlateVectorEnv(3, tiny_bundle, render_mode="ansi", autoreset_mode=mode)
+    assert envs.rendering is not None
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    over = np.zeros(3, dtype=bool)
+    while not over.any() or over.all():
+        _, _, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        over = terminated | truncated
+    before = [envs.rendering.view(index) for index in range(3)]
+    assert [bool(view.ending) for view in before] == over.tolist()
+    if mode == "NextStep":
+        reward = envs.step(envs.action_space.sample())[1]
+    else:
+        envs.reset(options={"reset_mask": over})
+    for index, view in enumerate(before):
+        now = envs.rendering.view(index)
+        if over[index]:
+            assert (now.step, now.total, now.cards) == (0, 0.0, ())
+        elif mode == "Disabled":
+            assert now == view
+        else:
+            assert now.step == view.step + 1
+            assert now.total == pytest.approx(view.total + reward[index])
