@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from hsrl_agent.evaluation.pool import Ended, run_all
+from hsrl_agent.evaluation.pool import run_all
 from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.workers import Ended
 
 
 class Listener:

@@ -9,10 +9,10 @@ import pytest
 from fake_results import make_result
 from rich.console import Console
 
-from hsrl_agent.evaluation.pool import Ended, one_line
 from hsrl_agent.evaluation.progress import BarDisplay, LineDisplay, clock, in_short, make_display
 from hsrl_agent.evaluation.result import CurvePoint
 from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.workers import Ended, one_line
 from hsrl_gym.errors import HsrlError
 
 SPEC, OTHER = (RunSpec("shop", "HSRL-RL4RS-v0", method, 0, 1_000) for method in ("hsrl", "a2c"))
