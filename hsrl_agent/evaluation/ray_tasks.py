@@ -23,10 +23,11 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
+from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hsrl_agent.evaluation.provenance import code_digest
-from hsrl_agent.evaluation.ray_worker import Board, Order, do, other_code, packed
+from hsrl_agent.evaluation.ray_worker import Order, do, other_code, packed
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.store import write_result
 from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder
@@ -69,7 +70,7 @@ class RayTasks:
         self.bundles: dict[str, ray.ObjectRef[Any]] = {}  # files by digest
         self.waits = False  # for a node with room
         # `_lost` tries again, not Ray: so it is said, and progress begins anew.
-        self.task = ray.remote(do).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
+        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(do)
         address = connect(address)
         try:
             rooms = self._rooms()
@@ -77,7 +78,7 @@ class RayTasks:
                 raise HsrlError(f"no node of the Ray cluster at {address} has {self._share()} for a run.")
             check_nodes([node for node, room in rooms.items() if room])
             here = on_node(ray.get_runtime_context().get_node_id())
-            self.board: Any = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+            self.reports = Queue(actor_options={"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here})
         except BaseException:
             ray.shutdown()
             raise
@@ -109,7 +110,7 @@ class RayTasks:
         for task in done:
             one = self.running.pop(task)
             try:
-                ends.append(self._kept(ray.get(task)))
+                ends.append(kept(ray.get(task), self.out))
             except _LOST as error:
                 ends += self._lost(one, error)
             except RayError as error:
@@ -130,34 +131,24 @@ class RayTasks:
         self.n_tries += 1
         one = replace(one, order=replace(one.order, number=self.n_tries))
         task = self.task.options(name=one.order.spec.name)
-        self.running[task.remote(one.order, one.files, self.board)] = one
+        self.running[task.remote(one.order, one.files, self.reports)] = one
 
     def _tell_steps(self) -> None:
         specs = {one.order.number: one.order.spec for one in self.running.values()}
         try:
-            news = ray.get(self.board.read.remote())
+            news = self.reports.get_nowait_batch(self.reports.size())
         except RayError:  # its process died, and Ray starts another
             return
-        for number, steps in news.items():
+        for number, steps in news:
             if number in specs:  # not of a try that was lost
                 self.watcher.stepped(specs[number], steps)
-
-    def _kept(self, end: Ended) -> Ended:
-        """Write the result of a run, which the node cannot: its disk may be another one."""
-        if end.result is None or self.out is None:
-            return end
-        try:
-            write_result(self.out, end.result)
-        except (OSError, ValueError) as error:
-            return Ended(end.spec, message=one_line(error), details=traceback.format_exc())
-        return end
 
     def _lost(self, one: _Try, error: RayError) -> list[Ended]:
         """Start a lost run again, or return its end if it was lost too often."""
         what, spec = "node" if isinstance(error, NodeDiedError) else "process", one.order.spec
         if one.n_losses == MOST_LOSSES:
-            said = f"its {what} died, the {MOST_LOSSES + 1}th time; did the machine run out of memory?"
-            return [Ended(spec, message=said)]
+            times = f", after {MOST_LOSSES} other losses of the run" * bool(MOST_LOSSES)
+            return [Ended(spec, message=f"its {what} died{times}; did the machine run out of memory?")]
         self.watcher.stepped(spec, 0)
         self.watcher.noted(f"{spec.name}: its {what} died; it is done again.")
         self._start(replace(one, n_losses=one.n_losses + 1))
@@ -173,6 +164,17 @@ class RayTasks:
 
     def _share(self) -> str:
         return f"{self.cpus:g} CPU{f' and {self.gpus:g} GPU' if self.gpus else ''}"
+
+
+def kept(end: Ended, out: Path | None) -> Ended:
+    """Write the result of a run, which its node cannot: the disk there may be another one."""
+    if end.result is None or out is None:
+        return end
+    try:
+        write_result(out, end.result)
+    except (OSError, ValueError) as error:
+        return Ended(end.spec, message=one_line(error), details=traceback.format_exc())
+    return end
 
 
 def room_of(resources: Mapping[str, float], cpus: float, gpus: float) -> int:
@@ -224,9 +226,9 @@ def check_nodes(nodes: Sequence[tuple[str, str]]) -> None:
     Raises:
         HsrlError: with the first node and what is wrong with it.
     """
-    task = ray.remote(_digest_there()).options(num_cpus=0, max_retries=0)
-    asked = {address: task.options(scheduling_strategy=on_node(node)).remote() for node, address in nodes}
-    for address, answer in asked.items():
+    task = ray.remote(num_cpus=0, max_retries=0)(_digest_there())
+    answers = [task.options(scheduling_strategy=on_node(node)).remote() for node, _ in nodes]
+    for (_, address), answer in zip(nodes, answers, strict=True):
         try:
             digest, complaint = ray.get(answer, timeout=_SECONDS_TO_CHECK)
         except RayError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.queue import Queue
 
 from hsrl_agent.evaluation.provenance import code_digest
 from hsrl_agent.evaluation.spec import RunSpec
@@ -22,28 +23,12 @@ from hsrl_gym.errors import HsrlError
 Files = Mapping[str, bytes]  # of a bundle's folder, by name
 
 
-class Board:
-    """Where runs write how many user-steps they have learned from, for the driver: an actor."""
-
-    def __init__(self) -> None:
-        self.steps: dict[int, int] = {}
-
-    def write(self, number: int, steps: int) -> None:
-        """Keep the user-steps of a run."""
-        self.steps[number] = steps
-
-    def read(self) -> dict[int, int]:
-        """Return what was written since the last call."""
-        news, self.steps = self.steps, {}
-        return news
-
-
 @dataclass(frozen=True)
 class Order:
     """A run that a node is to do.
 
     Attributes:
-        number: that the run has on the board.
+        number: of the try, for its reports.
         spec: what to run; its bundle is a folder of the driver.
         key: of the spec, by the driver.
         code: `code_digest` of the driver.
@@ -55,21 +40,22 @@ class Order:
     code: str
 
 
-def do(order: Order, files: Files, board: Any) -> Ended:
+def do(order: Order, files: Files, reports: Queue) -> Ended:
     """Run, as a task of Ray.
 
     Args:
         order: the run.
         files: of its bundle.
-        board: the actor, see `Board`.
+        reports: takes the number of the try and the user-steps that it has learned from.
     """
     from hsrl_agent.evaluation.run import run
 
+    put: Any = reports.actor.put_nowait  # `reports.put_nowait` would wait for the actor
     try:
         with unpacked(files) as folder:
             spec = replace(order.spec, bundle=folder)
             _check_node(spec, order)
-            result = run(spec, Reporter(lambda steps: board.write.remote(order.number, steps)), order.key)
+            result = run(spec, Reporter(lambda steps: put.remote((order.number, steps))), order.key)
         return Ended(order.spec, replace(result, spec=order.spec))
     except Exception as error:
         return Ended(order.spec, message=one_line(error), details=traceback.format_exc())
