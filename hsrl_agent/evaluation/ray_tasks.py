@@ -211,11 +211,11 @@ def connect(address: str | None) -> str:
             # Ray itself would try for minutes.
             socket.create_connection((host, int(port)), _SECONDS_TO_CONNECT).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         where = "on this machine" if address == "auto" else f"at {address}"
         raise HsrlError(
-            f"no Ray cluster {where} ({one_line(error)}); start one with `ray start --head`, and run this command on "
-            "one of its nodes."
+            f"no Ray cluster that can be joined {where} ({one_line(error)}); start one with `ray start --head`, and run "
+            "this command on one of its nodes, with the cluster's RAY_AUTH_MODE."
         ) from error
     return str(ray.get_runtime_context().gcs_address)
 

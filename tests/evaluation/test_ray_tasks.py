@@ -225,8 +225,8 @@ def test_room_of_a_node(resources: dict[str, float], cpus: float, gpus: float, r
     [
         ("somewhere", "got the Ray address 'somewhere', expected HOST:PORT of the head node"),
         ("ray://127.0.0.1:10001", "got the Ray address 'ray://127.0.0.1:10001', expected HOST:PORT"),
-        ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1 .*; start one with `ray start --head`, and run this command on"),
-        ("127.0.0.1:port", "no Ray cluster at 127.0.0.1:port"),
+        ("127.0.0.1:1", "no Ray cluster that can be joined at 127.0.0.1:1 .*; start one with `ray start --head`, and"),
+        ("127.0.0.1:port", "no Ray cluster that can be joined at 127.0.0.1:port"),
     ],
 )
 def test_an_address_without_a_cluster_is_refused_at_once(address: str, message: str) -> None:
