@@ -203,19 +203,18 @@ def connect(address: str | None) -> str:
         HsrlError: if none is there.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
+    host, _, port = address.rpartition(":")
+    if address != "auto" and not (host and port.isdecimal() and "/" not in host):
+        raise HsrlError(f"got the Ray address {address!r}, expected HOST:PORT of the head node.")
     try:
-        if address != "auto":
-            host, sign, port = address.rpartition(":")
-            if not sign or "/" in host:
-                raise HsrlError(f"got the Ray address {address!r}, expected HOST:PORT of the head node.")
-            # Ray itself would try for minutes.
+        if host:  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), _SECONDS_TO_CONNECT).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         where = "on this machine" if address == "auto" else f"at {address}"
         raise HsrlError(
-            f"no Ray cluster that can be joined {where} ({one_line(error)}); start one with `ray start --head`, and run "
-            "this command on one of its nodes, with the cluster's RAY_AUTH_MODE."
+            f"no Ray cluster that can be joined {where} ({one_line(error)}); start one with `ray start --head`, and "
+            "run this command on one of its nodes, with its RAY_AUTH_MODE."
         ) from error
     return str(ray.get_runtime_context().gcs_address)
 

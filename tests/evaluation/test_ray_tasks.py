@@ -223,10 +223,11 @@ def test_room_of_a_node(resources: dict[str, float], cpus: float, gpus: float, r
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("somewhere", "got the Ray address 'somewhere', expected HOST:PORT of the head node"),
+        ("somewhere", "^got the Ray address 'somewhere', expected HOST:PORT of the head node"),
         ("ray://127.0.0.1:10001", "got the Ray address 'ray://127.0.0.1:10001', expected HOST:PORT"),
         ("127.0.0.1:1", "no Ray cluster that can be joined at 127.0.0.1:1 .*; start one with `ray start --head`, and"),
-        ("127.0.0.1:port", "no Ray cluster that can be joined at 127.0.0.1:port"),
+        ("127.0.0.1:port", "^got the Ray address '127.0.0.1:port', expected HOST:PORT"),
+        ("127.0.0.1:99999", "no Ray cluster that can be joined at 127.0.0.1:99999 "),
     ],
 )
 def test_an_address_without_a_cluster_is_refused_at_once(address: str, message: str) -> None:
