@@ -220,6 +220,22 @@ def test_room_of_a_node(resources: dict[str, float], cpus: float, gpus: float, r
     assert ray_tasks.room_of(resources, cpus, gpus) == room
 
 
+def test_room_of_a_cluster_whose_nodes_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that no node has room for waits for one, which is said once."""
+    workers, watcher = object.__new__(RayTasks), Listener()
+    workers.jobs, workers.cpus, workers.gpus, workers.watcher, workers.waits = 4, 1.0, 0.0, watcher, False
+    nodes: list[dict[str, Any]] = []
+    monkeypatch.setattr(ray_tasks.ray, "nodes", lambda: nodes)
+    assert [workers.room(), workers.room()] == [1, 1]
+    assert watcher.told == [("noted", "no node of the Ray cluster has 1 CPU for a run any more; waiting for one.")]
+    for name, alive in (("a", True), ("b", True), ("c", False)):
+        nodes.append({"NodeID": name, "NodeManagerAddress": name, "Alive": alive, "Resources": {"CPU": 1.0}})
+    assert workers.room() == 2
+    nodes.extend(nodes * 2)
+    nodes[3:] = [{**node, "NodeID": str(number)} for number, node in enumerate(nodes[3:])]
+    assert workers.room() == 4  # the jobs
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -251,11 +267,11 @@ def test_ctrl_c_ends_the_tasks_and_keeps_what_is_finished(
     )
     began = folder / "endless"
     try:
-        end = time.monotonic() + 90
+        end = time.monotonic() + 240
         while not began.exists() and time.monotonic() < end and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130, errors
