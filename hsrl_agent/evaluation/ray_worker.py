@@ -91,7 +91,8 @@ def other_code(there: str, here: str) -> str:
 def packed(spec: RunSpec) -> Files:
     """Return the files of a spec's bundle."""
     folder = bundle_folder(spec.env, spec.bundle)
-    return {name: (folder / name).read_bytes() for name in ("bundle.yaml", *read_manifest(folder)["files"])}
+    names = {Path(name).name for name in read_manifest(folder)["files"]}  # never a path out of the folder
+    return {name: (folder / name).read_bytes() for name in ("bundle.yaml", *sorted(names))}
 
 
 @contextmanager
