@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hsrl_agent.evaluation import backend
 from hsrl_agent.evaluation.compare import compare
 from hsrl_agent.evaluation.options import Parser, folder, names, whole_number, whole_numbers
 from hsrl_agent.evaluation.plan import Plan
 from hsrl_agent.evaluation.plugins import resolve, sorted_methods
-from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.settings import choose_settings
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.tasks import short
@@ -62,8 +62,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE",
         help=f"settings of the methods: a tuned file by name or path, or none for the code's defaults ({SHAPE})",
     )
-    add("--jobs", type=whole_number, default=n_cores(), metavar="N", help="processes (as many as there are cores)")
     add("--out", type=folder, default=Path("results") / WHAT, help=f"folder (results/{WHAT})")
+    backend.add_arguments(made)
     return made
 
 
@@ -73,6 +73,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     Raises:
         HsrlError: for an unknown method, or a catalog too small for its slates.
     """
+    chosen = backend.chosen(options)
     slate_size = WORLDS[SHAPE].slate_size
     if min(options.items) < 4 * slate_size:
         raise HsrlError(
@@ -92,6 +93,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
             bundle=str(where),
             n_eval_episodes=options.episodes,
             n_checkpoints=1,
+            device=options.device,
             settings=settings.of(method),
             protocol_kwargs={"n_items": size},
             settings_name=settings.name,
@@ -103,7 +105,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     for size, where in folders.items():
         if not (where / "bundle.yaml").is_file():
             save_bundle(build_bundle(write_log(SyntheticWorld(f"{SHAPE}-{size}"), options.slates)), where)
-    return Plan(specs, WHAT, options.out, min(options.jobs, len(specs)), (f"settings: {settings.origin}.",))
+    jobs = chosen.jobs(options.jobs, len(specs))
+    return Plan(specs, WHAT, options.out, jobs, (f"settings: {settings.origin}.",), chosen)
 
 
 if __name__ == "__main__":

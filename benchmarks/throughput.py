@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsrl_agent.evaluation.terminal import make_console, run_command, say
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.errors import HsrlError, open_device, unknown_name
 
 if TYPE_CHECKING:
     from hsrl_agent.evaluation.report.table import Table
@@ -212,6 +212,7 @@ def run(options: argparse.Namespace) -> int:
             raise unknown_name("part", part, MEASUREMENTS)
     if not min((1, *(options.batches or ()), *(options.updates or ()))):
         raise HsrlError("got a size of 0 in --batches or --updates, expected 1 at least.")
+    open_device(options.device)
     torch.set_num_threads(options.threads)
     on_gpu = options.device.startswith("cuda")
     options.batches = options.batches or ((32, 2_048, 16_384, 65_536) if on_gpu else (32, 256, 2_048))

@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hsrl_agent.evaluation.curve import Progress
 from hsrl_agent.evaluation.plugins import resolve
-from hsrl_agent.evaluation.pool import Ended
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.evaluation.run import learn, make_eval_envs, make_result
 from hsrl_agent.evaluation.scoring import evaluate
 from hsrl_agent.evaluation.spec import SEED_STRIDE, RunSpec
 from hsrl_agent.evaluation.tasks import bundle_digest
+from hsrl_agent.evaluation.workers import Ended
 from hsrl_gym.errors import HsrlError
 from search import Space, rounded
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.console import Console
 
-    from hsrl_agent.evaluation.pool import Ended
     from hsrl_agent.evaluation.settings import Settings
     from hsrl_agent.evaluation.spec import RunSpec
     from hsrl_agent.evaluation.tasks import Task
+    from hsrl_agent.evaluation.workers import Ended
     from trials import MethodStudy
 
 JOURNAL = Path("results/tune/tuning.journal")
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    from hsrl_agent.evaluation.options import Parser, device, names, whole_number, whole_numbers
-    from hsrl_agent.evaluation.pool import n_cores
+    from hsrl_agent.evaluation import backend
+    from hsrl_agent.evaluation.options import Parser, names, whole_number, whole_numbers
     from hsrl_gym.envs.rules import REWARDS
 
     made = Parser(prog="tune.py", description="Choose settings of methods on the train users.")
@@ -82,17 +82,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--episodes", type=whole_number, default=500, metavar="N", help="sessions that score a run (500)")
     add("--n-envs", type=whole_number, default=32, metavar="N", help="users at once while learning (32)")
-    add(
-        "--jobs",
-        type=whole_number,
-        default=n_cores(),
-        metavar="N",
-        help="processes, at most one a method (as many as cores)",
-    )
-    add("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (cpu)")
     add("--journal", type=Path, default=JOURNAL, metavar="FILE", help=f"file that keeps the trials ({JOURNAL})")
     add("--write", type=Path, metavar="FILE", help="settings file to put what was chosen into")
     add("--dry-run", action="store_true", help="say what would be tried, and try nothing")
+    backend.add_arguments(made, ", at most one a method")
     return made
 
 
@@ -100,12 +93,13 @@ def tune(options: argparse.Namespace, command: str) -> int:
     """Do the trials that are not done yet, and write what they came to."""
     import optuna
 
+    from hsrl_agent.evaluation.backend import chosen
     from hsrl_agent.evaluation.pool import run_all
     from hsrl_agent.evaluation.settings import choose_settings, read_tuned
     from hsrl_agent.evaluation.tasks import bundle_digest, find_env, make_task
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console = make_console()
+    console, backend = make_console(), chosen(options)
     task = make_task(options.env, options.bundle, options.reward)
     digest = bundle_digest(task.folder)
     settings = choose_settings(options.settings, digest)
@@ -116,14 +110,15 @@ def tune(options: argparse.Namespace, command: str) -> int:
             what = "under another reward rule" if there.bundle == digest else "on another bundle"
             raise HsrlError(f"{write}: these settings were tuned {what}; name another file with --write.")
     studies = make_studies(options, task, settings, digest, command)
-    announce(console, options, task, studies, settings)
+    jobs = backend.jobs(options.jobs, len(studies))
+    announce(console, options, task, studies, settings, backend.place(jobs))
     if options.dry_run:
         return 0
 
     def next_run() -> RunSpec | None:
         return next((spec for study in studies if (spec := study.next_run()) is not None), None)
 
-    run_all(next_run, options.jobs, Watcher(studies, console))
+    run_all(next_run, jobs, Watcher(studies, console), backend=backend)
     return max(conclude(console, study, digest, rule, write, command) for study in studies)
 
 
@@ -137,6 +132,7 @@ def make_studies(
     """
     from optuna.storages import InMemoryStorage
 
+    from hsrl_agent.evaluation.backend import RAY
     from hsrl_agent.evaluation.plugins import resolve, sorted_methods
     from hsrl_agent.evaluation.provenance import code_digest, device_name, git_commit, versions
     from hsrl_agent.evaluation.spec import RunSpec
@@ -178,7 +174,7 @@ def make_studies(
         "commit": git_commit(),
         "code": code_digest(),
         "versions": versions(),
-        "machine": device_name(options.device),
+        "machine": "a Ray cluster" if options.backend == RAY else device_name(options.device),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     storage = InMemoryStorage() if options.dry_run else open_storage(options.journal)
@@ -191,13 +187,18 @@ def make_studies(
 
 
 def announce(
-    console: Console, options: argparse.Namespace, task: Task, studies: Sequence[MethodStudy], settings: Settings
+    console: Console,
+    options: argparse.Namespace,
+    task: Task,
+    studies: Sequence[MethodStudy],
+    settings: Settings,
+    place: str,
 ) -> None:
-    """Say what will be tried, and with --dry-run in which ranges."""
+    """Say what will be tried and where, and with --dry-run in which ranges."""
     say(
         console,
         f"{task.name}: {len(studies)} methods, {options.trials} trials each, {len(options.seeds)} seeds each, "
-        f"{options.steps:,} user-steps, {min(options.jobs, len(studies))} processes.",
+        f"{options.steps:,} user-steps, {place}.",
     )
     say(console, f"settings now: {settings.origin}.")
     found = sum(len(study.finished()) for study in studies)
@@ -220,7 +221,11 @@ class Watcher:
         self.since[spec.method] = time.monotonic()
 
     def stepped(self, spec: RunSpec, steps: int) -> None:
-        """See `pool.Watcher`."""
+        """See `workers.Watcher`."""
+
+    def noted(self, line: str) -> None:
+        """Print what people should know of the workers."""
+        say(self.console, line)
 
     def ended(self, end: Ended) -> None:
         """Tell the study, and print the trial."""

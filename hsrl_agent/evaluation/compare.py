@@ -68,7 +68,7 @@ def compare(plan: Plan, name: str) -> int:
         (plan.out / RUNS).mkdir(parents=True, exist_ok=True)
         try:
             with make_display(console, costs) as display:
-                ends = run_all(todo, plan.jobs, display, plan.out)
+                ends = run_all(todo, plan.jobs, display, plan.out, plan.backend)
         except KeyboardInterrupt:
             return interrupted(plan, keys, name)
         failed = [end for end in ends if end.result is None]
@@ -100,8 +100,7 @@ def announce(console: Console, plan: Plan, found: Sequence[RunResult], n_todo: i
     n_runs = len(plan.specs)
     n_finished = n_runs - n_todo
     finished = f"{n_finished} found finished in {plan.out / 'runs'}, " if n_finished else ""
-    n_processes = min(plan.jobs, n_todo)
-    where = f" on {n_processes} process{'es' * (n_processes > 1)}" if n_todo else ""
+    where = f" on {plan.backend.place(min(plan.jobs, n_todo))}" if n_todo else ""
     say(console, f"{n_runs} run{'s' * (n_runs != 1)}: {finished}{n_todo} to do{where}.")
     keys = {spec.key() for spec in plan.specs}
     stale = sum(result.spec in plan.specs and result.key not in keys for result in found)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import gymnasium
-import torch
 
 import hsrl_gym  # noqa: F401  (registers the environments)
 from hsrl_gym.envs.rules import REWARDS
@@ -72,15 +71,18 @@ def reward(text: str) -> Pair:
 
 
 def device(text: str) -> str:
-    """Return a device that torch has on this machine."""
+    """Return the name of a device, which this machine need not have."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"got {text}, expected cpu, cuda or cuda:N")
-    index = int(text.partition(":")[2] or 0)
-    if text != "cpu" and index >= torch.cuda.device_count():
-        raise argparse.ArgumentTypeError(
-            f"got {text}, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu"
-        )
     return text
+
+
+def share(text: str) -> float:
+    """Return a part of one CPU or GPU, or a whole number of them."""
+    number = float(text) if re.fullmatch(r"\d+|\d*\.\d+", text) else 0.0
+    if not 0.0 < number <= 1.0 and not (number > 1.0 and number.is_integer()):
+        raise argparse.ArgumentTypeError(f"got {text}, expected a number above 0, and a whole one above 1")
+    return number
 
 
 def folder(text: str) -> Path:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsrl_agent.evaluation import churn_plan, options
+from hsrl_agent.evaluation import backend, churn_plan, options
+from hsrl_agent.evaluation.backend import ON_THIS_MACHINE, Backend
 from hsrl_agent.evaluation.plugins import is_plugin, record_of, resolve, sorted_methods
-from hsrl_agent.evaluation.pool import n_cores
 from hsrl_agent.evaluation.settings import (
     NO_SETTINGS,
     Preset,
@@ -45,8 +45,9 @@ class Plan:
         specs: all runs of the table, finished or not, in the table's order.
         what: "table2", "table3", "figure5", "figure6", or what else `report.write` knows.
         out: folder of results and tables.
-        jobs: processes.
+        jobs: runs at once, at most.
         notes: what the user should know before it starts, a line each.
+        backend: what does the runs.
     """
 
     specs: tuple[RunSpec, ...]
@@ -54,6 +55,7 @@ class Plan:
     out: Path
     jobs: int
     notes: tuple[str, ...] = ()
+    backend: Backend = ON_THIS_MACHINE
 
     def seeds(self) -> dict[str, list[int]]:
         """Return the seeds asked for by task."""
@@ -128,9 +130,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"user-steps to learn from before day 0 of --figure churn ({churn_plan.STEPS})",
     )
     add("--days", type=options.whole_number, metavar="N", help=f"of --figure churn ({churn_plan.DAYS})")
-    add("--jobs", type=options.whole_number, metavar="N", help="processes (as many as there are cores)")
-    add("--device", default="cpu", type=options.device, help="cpu, cuda or cuda:N (cpu)")
     add("--out", type=options.folder, metavar="DIR", help=f"folder of the results ({RESULTS}/table2, ..)")
+    backend.add_arguments(parser)
 
 
 def make_plan(given: argparse.Namespace) -> Plan:
@@ -139,7 +140,7 @@ def make_plan(given: argparse.Namespace) -> Plan:
     Raises:
         HsrlError: for anything that cannot be run as it stands.
     """
-    what = churn_plan.kind_of_call(given)
+    what, chosen = churn_plan.kind_of_call(given), backend.chosen(given)
     preset = read_preset(given.preset)
     out = given.out or RESULTS / what
     default_env, variants = _study(what, given)
@@ -168,7 +169,7 @@ def make_plan(given: argparse.Namespace) -> Plan:
             for variant in variants
         )
         specs = [replace(first, seed=seed) for first in firsts for seed in seeds]
-    return Plan(tuple(specs), what, out, min(given.jobs or n_cores(), len(specs)), tuple(notes))
+    return Plan(tuple(specs), what, out, chosen.jobs(given.jobs, len(specs)), tuple(notes), chosen)
 
 
 def _spec(

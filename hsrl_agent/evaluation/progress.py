@@ -8,9 +8,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from hsrl_agent.evaluation.pool import Ended
 from hsrl_agent.evaluation.result import RunResult
 from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.workers import Ended
 
 
 class LineDisplay:
@@ -40,6 +40,10 @@ class LineDisplay:
         line = f"[{self.n_ended}/{self.n_runs}] {end.spec.name}: {text}"
         style = None if end.result is not None else "red"
         self.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def noted(self, line: str) -> None:
+        """See `Watcher.noted`."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class BarDisplay(LineDisplay):

@@ -19,10 +19,10 @@ from optuna.trial import TrialState
 import trials
 import tune
 from hsrl_agent.evaluation import pool, run
-from hsrl_agent.evaluation.pool import Ended
 from hsrl_agent.evaluation.settings import read_tuned
 from hsrl_agent.evaluation.spec import EVAL_SEEDS, RunSpec
 from hsrl_agent.evaluation.tasks import bundle_digest
+from hsrl_agent.evaluation.workers import Ended
 from search import Choice
 from trials import PROTOCOL, MethodStudy, learn_and_score_on_train, open_storage, tune_seed
 
@@ -51,7 +51,7 @@ class FakePool:
         self.seen: list[RunSpec] = []
         self.interrupt_after = 10_000
 
-    def __call__(self, next_spec: Callable[[], RunSpec | None], jobs: int, watcher: Any) -> None:
+    def __call__(self, next_spec: Callable[[], RunSpec | None], jobs: int, watcher: Any, backend: Any) -> None:
         running: list[RunSpec] = []
         while True:
             while len(running) < jobs and (spec := next_spec()) is not None:

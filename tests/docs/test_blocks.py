@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"(?:^<!-- test: (?P<note>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 UNTESTED = ("text", "yaml", "")  # output, files, diagrams
-TOOLS = ("cd", "git", "mypy", "pip", "ruff")  # commands that are not ours
+TOOLS = ("cd", "export", "git", "mypy", "pip", "ray", "ruff")  # commands that are not ours
 SHORT_POOL = 300  # logged rows that pretraining and SL see here
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from hsrl_agent.evaluation import cli
-from hsrl_agent.evaluation.pool import Ended, run_all
+from hsrl_agent.evaluation.pool import run_all
+from hsrl_agent.evaluation.workers import Ended
 
 ENV = "HSRL-RL4RS-v0"
 AGENTS = """
@@ -197,8 +198,8 @@ def test_a_file_edited_during_a_comparison_is_told(folder: Path, arguments: list
 def test_a_result_that_is_not_there_counts_as_failed(
     folder: Path, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(specs: list[Any], jobs: int, watcher: Any, out: Path) -> list[Ended]:
-        ends = run_all(specs, jobs, watcher, out)
+    def lose(specs: list[Any], jobs: int, watcher: Any, out: Path, backend: Any) -> list[Ended]:
+        ends = run_all(specs, jobs, watcher, out, backend)
         for path in (out / "runs").iterdir():
             path.unlink()
         return ends

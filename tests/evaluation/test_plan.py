@@ -140,7 +140,7 @@ def test_longest_runs_cost_most(tiny_bundle_folder: Path) -> None:
         ("--reward HSRL-ML1M-v0=sweet_point", "unknown environment in --reward 'HSRL-ML1M-v0'"),
         (f"--reward {ENV}=sweet", "unknown reward rule 'sweet'; did you mean sweet_point"),
         ("--device tpu", "--device: got tpu, expected cpu, cuda or cuda:N"),
-        ("--device cuda:99", "--device: got cuda:99, but torch sees"),
+        ("--device cuda:99", "got the device 'cuda:99', but torch sees"),
         ("--agent nowhere_at_all:X", "no module 'nowhere_at_all'"),
         (f"--out {__file__}", "which is a file, expected a folder"),
         ("--table 4", "--table: invalid choice: '4'"),

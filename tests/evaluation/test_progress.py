@@ -9,10 +9,10 @@ import pytest
 from fake_results import make_result
 from rich.console import Console
 
-from hsrl_agent.evaluation.pool import Ended, one_line
 from hsrl_agent.evaluation.progress import BarDisplay, LineDisplay, clock, in_short, make_display
 from hsrl_agent.evaluation.result import CurvePoint
 from hsrl_agent.evaluation.spec import RunSpec
+from hsrl_agent.evaluation.workers import Ended, one_line
 from hsrl_gym.errors import HsrlError
 
 SPEC, OTHER = (RunSpec("shop", "HSRL-RL4RS-v0", method, 0, 1_000) for method in ("hsrl", "a2c"))
@@ -47,8 +47,11 @@ def test_a_log_has_one_line_a_run() -> None:
         display.started(SPEC)
         for steps in range(100):
             display.stepped(SPEC, steps)
+        display.noted("a node [died]")
         display.ended(Ended(SPEC, make_result("hsrl", 0, 3.0)))
-    assert file.getvalue() == ("[1/2] shop hsrl seed 0: Total Reward 3.00, Depth 4.00 (3 s, 1,600 user-steps/s)\n")
+    assert file.getvalue() == (
+        "a node [died]\n[1/2] shop hsrl seed 0: Total Reward 3.00, Depth 4.00 (3 s, 1,600 user-steps/s)\n"
+    )
 
 
 def test_a_method_that_does_not_learn_online_has_no_pace() -> None:
