@@ -58,7 +58,7 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     Raises:
         HsrlError: if `folder` exists and is not a bundle (a bundle is replaced).
     """
-    target = check_target(folder)
+    target = check_target(folder, force=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         new = work / "new"
@@ -75,16 +75,20 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     return target
 
 
-def check_target(folder: str | Path) -> Path:
+def check_target(folder: str | Path, force: bool = False) -> Path:
     """Return `folder` as a path that a bundle may be written to; the folders above it are made.
 
     Raises:
-        HsrlError: if something else than a bundle is there.
+        HsrlError: if something else than a bundle is there, or a bundle without `force`.
     """
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not (target / _MANIFEST).exists() and (not target.is_dir() or any(target.iterdir())):
         raise HsrlError(f"{target} exists and is not a bundle, expected a new folder; give another one.")
+    if (target / _MANIFEST).exists() and not force:
+        raise HsrlError(
+            f"{target} is a bundle already, expected a new folder; give another one, or --force to replace it."
+        )
     return target
 
 
