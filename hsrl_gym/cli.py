@@ -190,21 +190,27 @@ def _notes() -> Iterator[None]:
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    from hsrl_gym.bundle.build import TRAIN_FRACTION
     from hsrl_gym.bundle.folder import load_bundle
     from hsrl_gym.bundle.simulators import responses_of
     from hsrl_gym.bundle.store import PACKAGED
     from hsrl_gym.figures import draw_codebook_use, draw_fidelity, draw_reliability
-    from hsrl_gym.terminal import print_bundle, print_fidelity
+    from hsrl_gym.terminal import print_bundle, print_fidelity, print_verdict
     from hsrl_gym.users.slices import popularity_groups, predict, score_slices, score_users
+    from hsrl_gym.users.verdict import verdict, weigh
 
     packaged = PACKAGED / options.bundle
     folder = packaged if not Path(options.bundle).exists() and packaged.exists() else Path(options.bundle)
     bundle = load_bundle(folder)
     pool = bundle.users["eval"]
-    predicted = predict(responses_of(bundle), pool)
+    responses = responses_of(bundle)
+    predicted = predict(responses, pool)
     slices = score_slices(pool, popularity_groups(bundle.users["train"].slate, bundle.n_items), predicted)
     print_bundle(bundle)
     print_fidelity(slices, score_users(pool.clicks, predicted))
+    n_slates = bundle.provenance.get("n_logged_slates")
+    n_train = int(n_slates * TRAIN_FRACTION) if isinstance(n_slates, int) else 0
+    print_verdict(verdict(weigh(bundle.fidelity, responses, bundle.users, bundle.n_items, n_train)))
     out = options.out or Path("results/inspect") / folder.name
     out.mkdir(parents=True, exist_ok=True)
     draw_reliability(bundle.fidelity, out / "reliability.png")

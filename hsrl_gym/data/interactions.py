@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
     columns = dict(names)
     for role, name in names.items():
         if name not in table.header:
-            raise _no_column(table, f"{shown(name)} (--{role})", [name])
+            raise _no_column(table, f"{shown(name)} (--{role})", [name], ())
     for role, usual in USUAL.items():
         found = [name for name in table.header if _plain(name) in usual and name not in names.values()]
         if role not in names and found:
@@ -109,9 +109,11 @@ def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
         columns.pop("click" if "rating" in names else "rating")
     for role in ("user", "item", "time"):
         if role not in columns:
-            raise _no_column(table, f"one for --{role} (or called {' or '.join(USUAL[role])})", USUAL[role])
+            expected = f"one for --{role} (or called {' or '.join(USUAL[role])})"
+            raise _no_column(table, expected, USUAL[role], columns.values())
     if "click" not in columns and "rating" not in columns:
-        raise _no_column(table, "one for --click (0 or 1) or --rating", (*USUAL["click"], *USUAL["rating"]))
+        like = (*USUAL["click"], *USUAL["rating"])
+        raise _no_column(table, "one for --click (0 or 1) or --rating", like, columns.values())
     for name in columns.values():
         roles = [f"--{role}" for role, other in columns.items() if other == name]
         if len(roles) > 1:
@@ -123,8 +125,8 @@ def _plain(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
-def _no_column(table: Table, expected: str, like: Sequence[str]) -> HsrlError:
-    plain = {_plain(name): name for name in table.header}
+def _no_column(table: Table, expected: str, like: Iterable[str], taken: Collection[str]) -> HsrlError:
+    plain = {_plain(name): name for name in table.header if name not in taken}
     near = [one for name in like for one in difflib.get_close_matches(_plain(name), plain, n=2, cutoff=0.5)]
     hint = f"did you mean {listed([plain[name] for name in dict.fromkeys(near)])}?" if near else "name one of these."
     return HsrlError(f"{table.path}: got columns {listed(table.header)}, expected {expected}; {hint}")

@@ -83,7 +83,7 @@ def open_table(path: Path) -> Table:
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     header, separator, n_rows = _parquet_header(path) if is_parquet else _csv_header(path)
-    if n_rows == 0:
+    if n_rows < 1:
         raise HsrlError(f"{path}: got no rows, expected a header with names of columns, and rows; write it again.")
     twice = {name for name in header if header.count(name) > 1}
     if twice:

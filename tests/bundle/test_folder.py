@@ -304,6 +304,13 @@ def test_an_empty_folder_may_be_filled(tiny_bundle: Bundle, tmp_path: Path) -> N
     assert load_bundle(save_bundle(tiny_bundle, tmp_path / "empty")).name == "tiny"
 
 
+def test_a_bundle_is_replaced_by_force_alone(tiny_bundle: Bundle, folder: Path) -> None:
+    with pytest.raises(HsrlError, match="is a bundle already, expected a new folder; give another one, or --force"):
+        check_target(folder)
+    assert check_target(folder, force=True) == folder
+    assert save_bundle(tiny_bundle, folder) == folder  # who calls this has decided
+
+
 def test_a_folder_that_is_no_bundle_is_left_alone(tiny_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")

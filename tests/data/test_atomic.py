@@ -146,6 +146,9 @@ def test_clicks_alone_are_refused_with_what_to_do(tmp_path: Path) -> None:
         ("item", "\nb\t", "\na\t", 3, "got item_id 'a', expected each id once"),
         ("item", "1 -1", "1", 3, "got vector '1', expected 2 numbers and not 1; every list needs as many"),
         ("item", "\t5\t", "\tcheap\t", 4, "got price 'cheap', expected finite numbers"),
+        ("item", "\t5\t", "\t1e39\t", 4, "got price '1e39', expected numbers of at most 1e15 in size"),
+        ("inter", "u1\ta\t3\t20", "u1\ta\t3\t1e999", 4, "got timestamp '1e999', expected finite numbers"),
+        ("user", "\nu2\t", "\nu1\t", 3, "got user_id 'u1', expected each id once; remove one of the rows"),
         ("user", "user_id:token", "id:token", 1, "got no field 'user_id', expected it"),
     ],
 )

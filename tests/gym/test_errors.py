@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.errors import HsrlError, listed, shown, unknown_name
 
 
 def test_it_is_a_value_error() -> None:
@@ -27,3 +27,18 @@ def test_a_name_like_no_other_gets_the_list_in_order() -> None:
 
 def test_the_name_need_not_be_a_string() -> None:
     assert str(unknown_name("simulator", None, ["eval", "train"])) == "unknown simulator None; known: eval, train."
+
+
+def test_found_text_is_shown_printable_and_cut() -> None:
+    assert shown("a'b") == '"a\'b"'
+    assert shown("\x1b[2J\n") == r"'\x1b[2J\n'"
+    for text in ("x" * 201, "\x00" * 100, "x" * 10**6):
+        assert len(shown(text)) <= 200
+        assert shown(text).endswith("...'")
+    assert shown("x" * 198) == f"'{'x' * 198}'"
+
+
+def test_listed_names_are_printable_and_cut() -> None:
+    assert listed(["a", "b\x1b"]) == r"a, b\x1b"
+    assert len(listed(["name"] * 1000)) == 200
+    assert listed(["name"] * 1000).endswith("...")
