@@ -16,6 +16,7 @@ from hsrl_gym.data.interactions import USUAL
 from hsrl_gym.data.readers import READERS, check_settings
 from hsrl_gym.data.sources import DATASETS
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
+from hsrl_gym.users.large import is_large
 from hsrl_gym.users.small import SMALL_LOG, ensemble_size_for
 
 if TYPE_CHECKING:  # imported where it is used, so that the command starts fast
@@ -131,6 +132,8 @@ def _build(options: argparse.Namespace) -> None:
     print(f"{len(log):,} logged slates of {log.slate_size}, {log.n_items:,} items, click rate {log.clicks.mean():.3f}")
     if options.codebook == "features" and not log.item_features.any():
         raise HsrlError("got --codebook features, but the log has no item features; give --items, or leave it out.")
+    if is_large(log.n_items) and not log.item_features.any():
+        print("warning: of so many items most have few clicks, and no features tell what they are; give --items")
     ensemble_size = _ensemble_size(options.ensemble_size, len(log))
     bundle = build_bundle(
         log,

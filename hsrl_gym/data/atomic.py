@@ -57,11 +57,11 @@ def load_atomic(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: fl
       single 0.
     - Item features: the 64 most frequent values of each `token` and `token_seq` as 0 or 1, each `float` standardized,
       each number of a `float_seq` unchanged. An empty `float` becomes the mean. The field with `title` or `name` in its
-      name becomes the item's label and is no feature.
+      name becomes the item's label and is no feature. Without a feature, or an `.item` file: a single 0.
     - For slates, history, time and left-out items, see `slates_from_ratings`.
 
     Args:
-        folder: contains one `.inter`, one `.item` and at most one `.user` file.
+        folder: contains one `.inter`, and at most one `.item` and one `.user` file.
         slate_size: K, items per slate.
         like_above: ratings above it are clicks.
 
@@ -71,46 +71,48 @@ def load_atomic(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: fl
     """
     path = existing_folder(folder, "RecBole atomic files (.inter, .item, .user)")
     inter, item, user = atomic_files(path)
-    interactions, items = read_atomic(inter), read_atomic(item)
-    item_ids = items.pop("item_id", None) or _missing(item, "item_id")
+    interactions, items = read_atomic(inter), read_atomic(item) if item else {}
+    item_column = _field(interactions, "item_id", inter).column
+    item_ids = (items.pop("item_id", None) or _missing(item, "item_id")) if item else None
+    item_names = item_ids.column.unique() if item_ids else tuple(dict.fromkeys(item_column.cells))
     users = read_atomic(user) if user else {}
     user_ids = (users.pop("user_id", None) or _missing(user, "user_id")) if user else None
     user_column = _field(interactions, "user_id", inter).column
     user_names = user_ids.column.unique() if user_ids else tuple(dict.fromkeys(user_column.cells))
     profile, n_categorical = _profile(users, len(user_names))
     label_name = next((name for name in items if "title" in name.lower() or "name" in name.lower()), "")
-    labels = items.pop(label_name).cells if label_name else [f"item {name}" for name in item_ids.cells]
+    labels = items.pop(label_name).cells if label_name else [f"item {name}" for name in item_names]
     ratings = Ratings(
         name=inter.stem,
         source=f"atomic files {inter.stem} in folder {path.name!r}",
         user=user_column.positions(user_names, user or inter),
-        item=_field(interactions, "item_id", inter).column.positions(item_ids.column.unique(), item),
+        item=item_column.positions(item_names, item or inter),
         click=_clicks(interactions, like_above, inter),
         time=interaction_time(interactions),
         user_ids=integer_ids(user_names),
         profile=profile,
-        item_features=_item_features(items, item),
+        item_features=_item_features(items, len(item_names)),
         item_labels=labels,
         n_categorical=n_categorical,
     )
     return slates_from_ratings(ratings, slate_size)
 
 
-def atomic_files(folder: Path) -> tuple[Path, Path, Path | None]:
-    """Return the `.inter`, `.item` and `.user` file in `folder`; None if it has no `.user` file.
+def atomic_files(folder: Path) -> tuple[Path, Path | None, Path | None]:
+    """Return the `.inter`, `.item` and `.user` file in `folder`; None for the second or third if it is not there.
 
     Raises:
-        HsrlError: unless there is exactly one `.inter` and one `.item`, and at most one `.user` file.
+        HsrlError: unless there is exactly one `.inter`, and at most one `.item` and one `.user` file.
     """
     found = {suffix: sorted(folder.glob(f"*{suffix}")) for suffix in (".inter", ".item", ".user")}
     for suffix, paths in found.items():
-        if len(paths) != 1 and (paths or suffix != ".user"):
-            why = " (semantic ids are made from item features)" if suffix == ".item" else ""
+        if len(paths) > 1 or not (paths or suffix != ".inter"):
             raise HsrlError(
-                f"{folder}: got {len(paths)} {suffix} files among {file_names(folder)}, expected one{why}; give the "
-                "folder of one data set in RecBole's atomic form."
+                f"{folder}: got {len(paths)} {suffix} files among {file_names(folder)}, expected one; give the folder "
+                "of one data set in RecBole's atomic form."
             )
-    return found[".inter"][0], found[".item"][0], found[".user"][0] if found[".user"] else None
+    item, user = (next(iter(found[suffix]), None) for suffix in (".item", ".user"))
+    return found[".inter"][0], item, user
 
 
 def read_atomic(path: Path) -> dict[str, AtomicField]:
@@ -199,13 +201,10 @@ def _profile(fields: dict[str, AtomicField], n_users: int) -> tuple[NDArray[np.f
     return np.concatenate([*codes, *rest], axis=1), len(codes)
 
 
-def _item_features(fields: dict[str, AtomicField], path: Path) -> NDArray[np.float32]:
-    """Return the item features, (N, F)."""
+def _item_features(fields: dict[str, AtomicField], n_items: int) -> NDArray[np.float32]:
+    """Return the item features, (N, F); a single 0 if there is no field."""
     if not fields:
-        raise HsrlError(
-            f"{path}, line 1: got no field besides the id and the title, expected at least one feature: semantic ids "
-            "are made from item features; add categories or embeddings of the items."
-        )
+        return np.zeros((n_items, 1), dtype=np.float32)
     columns = []
     for field in fields.values():
         columns.append(standardized(field.column) if field.kind == "float" else _lists_or_several(field))

@@ -188,8 +188,11 @@ def _column(columns: dict[str, TextColumn], name: str) -> TextColumn:
 def _read_atomic_100k(folder: Path) -> _Tables:
     """Read RecBole's copy of 100K: the same rows in the same order, the year in a field of its own."""
     inter, item, user = atomic_files(folder)
-    if user is None:
-        raise HsrlError(f"{folder}: got no .user file, expected one; use load_atomic for other data than MovieLens.")
+    if item is None or user is None:
+        missing = ".item" if item is None else ".user"
+        raise HsrlError(
+            f"{folder}: got no {missing} file, expected one; use load_atomic for other data than MovieLens."
+        )
     interactions, movies, users = read_atomic(inter), read_atomic(item), read_atomic(user)
     titles, years = _cells(movies, "movie_title", item), _cells(movies, "release_year", item)
     # Two years are wrong there: "unkonwn", and a "V" for a movie whose title has the year.

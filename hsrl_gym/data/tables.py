@@ -8,11 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hsrl_gym.data.text import TextColumn, check_width, csv_records
+from hsrl_gym.data.text import TextColumn, check_text, check_width, csv_records
 from hsrl_gym.errors import HsrlError, listed
 
 _ROWS_AT_ONCE = 100_000
 _SEPARATORS = (",", ";", "\t", "|")
+_LONGEST_HEADER = 2**17  # characters
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def open_table(path: Path) -> Table:
 
 def _csv_header(path: Path) -> tuple[list[str], str, int]:
     """Return names, separator, and the number of rows if it is below 2."""
-    line = next((fields[0] for _, fields in csv_records(path, "\0", errors="strict")), "")
+    check_text(path)
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        line = file.readline(_LONGEST_HEADER)
     separator = max(_SEPARATORS, key=line.count)
     rows = [fields for _, fields in islice(csv_records(path, separator, errors="strict"), 2)]
     return [name.strip() for name in rows[0]] if rows else [], separator, len(rows) - 1
