@@ -27,8 +27,8 @@ docs: $(VENV)/.installed-docs
 
 # The bundles in the package, from worlds whose users are known. On one thread, the same machine writes the same bytes.
 bundles: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --out hsrl_gym/bundles/rl4rs
-	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape ml1m --out hsrl_gym/bundles/ml1m
+	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape rl4rs --force --out hsrl_gym/bundles/rl4rs
+	OMP_NUM_THREADS=1 $(BIN)/hsrl-gym build synthetic --shape ml1m --force --out hsrl_gym/bundles/ml1m
 
 # Tests, throughput and a short Table 2 on CUDA, with a report in results/gpu/REPORT.md. Without CUDA it does nothing.
 gpu: $(VENV)/.installed-dev

@@ -26,7 +26,7 @@ def is_unprintable(text: str) -> bool:
 def shown(value: object, most: int = _MOST_SHOWN) -> str:
     """Return the value as it stands in a message: at most `most` printable characters."""
     text = printable(repr(value))
-    return text if len(text) <= most else f"{text[: most - 2]}.."
+    return text if len(text) <= most else f"{text[: most - 4]}...{text[-1]}"
 
 
 class HsrlError(ValueError):
@@ -42,6 +42,13 @@ def unknown_name(kind: str, got: object, known: Iterable[str]) -> HsrlError:
     near = difflib.get_close_matches(str(got)[:_MOST_SHOWN], names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
     return HsrlError(f"unknown {kind} {shown(got)}; {hint}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names with commas between them for a message: at most 200 characters, all of them printable."""
+    text = ", ".join(names)[: _MOST_SHOWN + 1]
+    text = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
 def open_device(name: str) -> torch.device:

@@ -58,7 +58,7 @@ def draw_fidelity(slices: Sequence[Slice], path: str | Path) -> None:
         observed, n = (np.array([getattr(part, name) for part in own]) for name in ("observed", "n"))
         error = 1.96 * np.sqrt(np.maximum(observed * (1.0 - observed), 1e-9) / n)
         upper, lower = panels[:, column]
-        upper.fill_between(place, -error, error, color="0.85", linewidth=0)
+        upper.fill_between(place, -error, error, color="0.85", linewidth=0, label="95% interval of the observed rate")
         upper.axhline(0.0, color="0.6", linewidth=1)
         for user in own[0].scores:
             style = {"color": _COLOURS.get(user), "marker": "o", "markersize": 3.5, "linewidth": 1.2, "label": user}
@@ -68,7 +68,10 @@ def draw_fidelity(slices: Sequence[Slice], path: str | Path) -> None:
         lower.set_xlabel(_KINDS.get(kind, kind))
     panels[0, 0].set_ylabel("predicted minus observed\nclick rate")
     panels[1, 0].set_ylabel("AUC")
-    panels[0, 0].legend(frameon=False, title="user")
+    names = {user: f"{user} user" for user in slices[0].scores}
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, [names.get(label, label) for label in labels], loc="outside lower center", ncols=len(labels))
+    figure.suptitle("Each user's mean prediction and AUC on logged slates of the eval pool")
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

@@ -84,6 +84,14 @@ def print_fidelity(slices: Sequence[Slice], scores: Mapping[str, UserScore]) -> 
     console.print(table)
 
 
+def print_verdict(sentences: Sequence[str]) -> None:
+    """Print what the learned user is good for, one sentence a line."""
+    console = Console(highlight=False)
+    console.print("What the train user, from whom agents learn, is good for", style="italic")
+    for sentence in sentences:
+        console.print(f"- {sentence}", markup=False)
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')} {inner}" for name, inner in value.items())

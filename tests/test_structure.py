@@ -24,6 +24,7 @@ ORDER = (
     "terminal",
     "play",
     "cli",
+    "__main__",
 )
 LONGEST = 300  # lines
 PACKAGES = ("hsrl_gym", "hsrl_agent", "benchmarks")

@@ -19,7 +19,7 @@ _HELP = """usage: hsrl-agent COMMAND [options]
   report    write and print the tables and figures of finished results again
   methods   list the methods and their settings
 
-hsrl-agent COMMAND --help says more."""
+hsrl-agent COMMAND --help says more; hsrl-agent --version prints the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
     if name in ("-h", "--help"):
         print(_HELP)
+        return 0
+    if name == "--version":
+        from hsrl_gym import __version__
+
+        print(f"hsrl-agent {__version__}")
         return 0
     if name == "compare":
         from hsrl_agent.evaluation.compare import main as compare

@@ -35,18 +35,23 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     return target
 
 
-def check_target(folder: str | Path) -> Path:
+def check_target(folder: str | Path, force: bool = False) -> Path:
     """Return `folder` as a path that a bundle may be written to; the folders above it are made.
 
     Writing and renaming are tried there. A bundle in the folder is renamed and renamed back.
 
     Raises:
-        HsrlError: if something else than a bundle is there, or nothing can be written or renamed there.
+        HsrlError: if something else than a bundle is there, or a bundle without `force`, or if nothing can be written
+            or renamed there.
     """
     target = Path(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _refuse_other(target)
+        if (target / MANIFEST).exists() and not force:
+            raise HsrlError(
+                f"{target} is a bundle already, expected a new folder; give another one, or --force to replace it."
+            )
         with work_folder(target) as new:
             probe = new / "probe"
             with probe.open("wb") as file:

@@ -11,6 +11,7 @@ from hsrl_gym.bundle.folder import load_bundle, save_bundle
 from hsrl_gym.data.fetch import cache_folder
 from hsrl_gym.data.sources import DATASETS
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.users.small import ensemble_size_for
 
 PACKAGED = Path(__file__).parents[1] / "bundles"
 # Default bundles that the package must not carry: they are built from fetched logs on first use.
@@ -71,5 +72,6 @@ def _from_fetched(name: str) -> Bundle:
     from hsrl_gym.bundle.build import build_bundle
     from hsrl_gym.data.readers import read_logs
 
-    save_bundle(build_bundle(read_logs(name, raw)), built)
+    log = read_logs(name, raw)
+    save_bundle(build_bundle(log, ensemble_size=ensemble_size_for(len(log))), built)
     return load_bundle(built)

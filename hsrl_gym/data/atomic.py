@@ -7,32 +7,29 @@ They are tab-separated text; the header gives each field a name and a kind, for 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.data.ratings import (
-    Ratings,
-    TextColumn,
-    existing_folder,
-    file_names,
-    integer_ids,
-    positions,
-    read_columns,
-    shown,
-    slates_from_ratings,
+from hsrl_gym.data.encoding import (
+    MOST_VALUES,
+    codes_by_frequency,
+    frequent_values,
+    standardized,
+    whole_times,
+    with_mean,
 )
-from hsrl_gym.errors import HsrlError
+from hsrl_gym.data.log import InteractionLog
+from hsrl_gym.data.ratings import LIKE_ABOVE, SLATE_SIZE, Ratings, slates_from_ratings
+from hsrl_gym.data.text import TextColumn, existing_folder, file_names, integer_ids, read_columns
+from hsrl_gym.errors import HsrlError, listed, shown
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("token", "token_seq", "float", "float_seq")
-MOST_VALUES = 64
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class AtomicField:
         return self.column.cells
 
 
-def load_atomic(folder: str | Path, slate_size: int = 10, like_above: float = 3.0) -> InteractionLog:
+def load_atomic(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: float = LIKE_ABOVE) -> InteractionLog:
     """Read the atomic files in `folder` and cut each user's interactions into slates (Appendix A).
 
     - Clicks: the field `label` (0 or 1) if there is one, else `rating` > `like_above`. A data set with neither has no
@@ -60,11 +57,11 @@ def load_atomic(folder: str | Path, slate_size: int = 10, like_above: float = 3.
       single 0.
     - Item features: the 64 most frequent values of each `token` and `token_seq` as 0 or 1, each `float` standardized,
       each number of a `float_seq` unchanged. An empty `float` becomes the mean. The field with `title` or `name` in its
-      name becomes the item's label and is no feature.
+      name becomes the item's label and is no feature. Without a feature, or an `.item` file: a single 0.
     - For slates, history, time and left-out items, see `slates_from_ratings`.
 
     Args:
-        folder: contains one `.inter`, one `.item` and at most one `.user` file.
+        folder: contains one `.inter`, and at most one `.item` and one `.user` file.
         slate_size: K, items per slate.
         like_above: ratings above it are clicks.
 
@@ -74,46 +71,48 @@ def load_atomic(folder: str | Path, slate_size: int = 10, like_above: float = 3.
     """
     path = existing_folder(folder, "RecBole atomic files (.inter, .item, .user)")
     inter, item, user = atomic_files(path)
-    interactions, items = read_atomic(inter), read_atomic(item)
-    item_ids = items.pop("item_id", None) or _missing(item, "item_id")
+    interactions, items = read_atomic(inter), read_atomic(item) if item else {}
+    item_column = _field(interactions, "item_id", inter).column
+    item_ids = (items.pop("item_id", None) or _missing(item, "item_id")) if item else None
+    item_names = item_ids.column.unique() if item_ids else tuple(dict.fromkeys(item_column.cells))
     users = read_atomic(user) if user else {}
     user_ids = (users.pop("user_id", None) or _missing(user, "user_id")) if user else None
     user_column = _field(interactions, "user_id", inter).column
-    user_names = _unique(user_ids) if user_ids else tuple(dict.fromkeys(user_column.cells))
+    user_names = user_ids.column.unique() if user_ids else tuple(dict.fromkeys(user_column.cells))
     profile, n_categorical = _profile(users, len(user_names))
     label_name = next((name for name in items if "title" in name.lower() or "name" in name.lower()), "")
-    labels = items.pop(label_name).cells if label_name else [f"item {name}" for name in item_ids.cells]
+    labels = items.pop(label_name).cells if label_name else [f"item {name}" for name in item_names]
     ratings = Ratings(
         name=inter.stem,
         source=f"atomic files {inter.stem} in folder {path.name!r}",
-        user=positions(user_column, user_names, user or inter),
-        item=positions(_field(interactions, "item_id", inter).column, _unique(item_ids), item),
+        user=user_column.positions(user_names, user or inter),
+        item=item_column.positions(item_names, item or inter),
         click=_clicks(interactions, like_above, inter),
         time=interaction_time(interactions),
         user_ids=integer_ids(user_names),
         profile=profile,
-        item_features=_item_features(items, item),
+        item_features=_item_features(items, len(item_names)),
         item_labels=labels,
         n_categorical=n_categorical,
     )
     return slates_from_ratings(ratings, slate_size)
 
 
-def atomic_files(folder: Path) -> tuple[Path, Path, Path | None]:
-    """Return the `.inter`, `.item` and `.user` file in `folder`; None if it has no `.user` file.
+def atomic_files(folder: Path) -> tuple[Path, Path | None, Path | None]:
+    """Return the `.inter`, `.item` and `.user` file in `folder`; None for the second or third if it is not there.
 
     Raises:
-        HsrlError: unless there is exactly one `.inter` and one `.item`, and at most one `.user` file.
+        HsrlError: unless there is exactly one `.inter`, and at most one `.item` and one `.user` file.
     """
     found = {suffix: sorted(folder.glob(f"*{suffix}")) for suffix in (".inter", ".item", ".user")}
     for suffix, paths in found.items():
-        if len(paths) != 1 and (paths or suffix != ".user"):
-            why = " (semantic ids are made from item features)" if suffix == ".item" else ""
+        if len(paths) > 1 or not (paths or suffix != ".inter"):
             raise HsrlError(
-                f"{folder}: got {len(paths)} {suffix} files among {file_names(folder)}, expected one{why}; give the "
-                "folder of one data set in RecBole's atomic form."
+                f"{folder}: got {len(paths)} {suffix} files among {file_names(folder)}, expected one; give the folder "
+                "of one data set in RecBole's atomic form."
             )
-    return found[".inter"][0], found[".item"][0], found[".user"][0] if found[".user"] else None
+    item, user = (next(iter(found[suffix]), None) for suffix in (".item", ".user"))
+    return found[".inter"][0], item, user
 
 
 def read_atomic(path: Path) -> dict[str, AtomicField]:
@@ -124,7 +123,7 @@ def read_atomic(path: Path) -> dict[str, AtomicField]:
     """
     fields = {}
     for header, column in read_columns(path, "\t").items():
-        name, _, kind = header.strip("\ufeff").rpartition(":")
+        name, _, kind = header.rpartition(":")
         if not name or kind not in KINDS:
             raise HsrlError(
                 f"{path}, line 1: got field {shown(header)}, expected name:kind with a kind of {', '.join(KINDS)} and "
@@ -141,28 +140,7 @@ def interaction_time(interactions: dict[str, AtomicField]) -> NDArray[np.int64]:
         column = next(iter(interactions.values())).column
         logger.warning("%s has no field 'timestamp': the order of the file is used as the order in time", column.path)
         return np.arange(len(column.cells))
-    seconds: NDArray[np.float64] = field.column.numbers(np.float64)
-    if (seconds == np.floor(seconds)).all() and (np.abs(seconds) < 2.0**53).all():
-        return seconds.astype(np.int64)
-    return np.unique(seconds, return_inverse=True)[1].astype(np.int64)
-
-
-def codes_by_frequency(cells: Iterable[str], most: int | None = None) -> dict[str, int]:
-    """Return codes 1, 2, ... for the `most` most frequent values in `cells`; ties are broken by name."""
-    counts = Counter(cells)
-    counts.pop("", None)
-    return {value: place + 1 for place, value in enumerate(sorted(counts, key=lambda v: (-counts[v], v))[:most])}
-
-
-def multi_hot(rows: Sequence[Sequence[str]], values: Sequence[str]) -> NDArray[np.float32]:
-    """Return (rows, values) float32: 1 where a row holds the value, 0 elsewhere."""
-    table = np.zeros((len(rows), len(values)), dtype=np.float32)
-    column = {value: place for place, value in enumerate(values)}
-    for row, held in enumerate(rows):
-        for value in held:
-            if value in column:
-                table[row, column[value]] = 1.0
-    return table
+    return whole_times(field.column.numbers(np.float64))
 
 
 def _missing(path: Path | None, name: str) -> AtomicField:
@@ -171,15 +149,6 @@ def _missing(path: Path | None, name: str) -> AtomicField:
 
 def _field(fields: dict[str, AtomicField], name: str, path: Path) -> AtomicField:
     return fields.get(name) or _missing(path, name)
-
-
-def _unique(field: AtomicField) -> Sequence[str]:
-    """Return the cells; raise HsrlError if one occurs twice."""
-    if len(set(field.cells)) < len(field.cells):
-        repeated = next(value for value, count in Counter(field.cells).items() if count > 1)
-        row = field.cells.index(repeated, field.cells.index(repeated) + 1)
-        raise field.column.error(row, "each id once", "remove one of the rows")
-    return field.cells
 
 
 def _clicks(interactions: dict[str, AtomicField], like_above: float, path: Path) -> NDArray[np.bool_]:
@@ -195,19 +164,14 @@ def _clicks(interactions: dict[str, AtomicField], like_above: float, path: Path)
         rating: NDArray[np.float64] = interactions["rating"].column.numbers(np.float64)
         return rating > like_above
     raise HsrlError(
-        f"{path}, line 1: got the fields {', '.join(interactions)}, expected 'rating' or 'label' among them: without "
+        f"{path}, line 1: got the fields {listed(interactions)}, expected 'rating' or 'label' among them: without "
         "one every interaction is a click, and a user model cannot be learned from clicks alone; add what was shown "
         "and not taken, with label:float 0 or 1."
     )
 
 
-def _numbers(field: AtomicField) -> NDArray[np.float32]:
-    """Return a `float` field as (rows, 1); empty cells become the mean of the others."""
-    full = [cell != "" for cell in field.cells]
-    filled = replace(field.column, cells=[cell or "0" for cell in field.cells])
-    values: NDArray[np.float64] = filled.numbers(np.float64)
-    values[np.logical_not(full)] = values[full].mean() if any(full) else 0.0
-    return values[:, None].astype(np.float32)
+def _lists_or_several(field: AtomicField) -> NDArray[np.float32]:
+    return _number_lists(field) if field.kind == "float_seq" else _several(field)
 
 
 def _number_lists(field: AtomicField) -> NDArray[np.float32]:
@@ -220,8 +184,7 @@ def _number_lists(field: AtomicField) -> NDArray[np.float32]:
 
 def _several(field: AtomicField) -> NDArray[np.float32]:
     """Return a `token` or `token_seq` field as (rows, up to 64) of 0 and 1."""
-    rows = [cell.split() if field.kind == "token_seq" else [cell] for cell in field.cells]
-    return multi_hot(rows, list(codes_by_frequency((value for row in rows for value in set(row)), MOST_VALUES)))
+    return frequent_values([cell.split() if field.kind == "token_seq" else [cell] for cell in field.cells])
 
 
 def _profile(fields: dict[str, AtomicField], n_users: int) -> tuple[NDArray[np.float32], int]:
@@ -232,26 +195,17 @@ def _profile(fields: dict[str, AtomicField], n_users: int) -> tuple[NDArray[np.f
             code = codes_by_frequency(field.cells, MOST_VALUES)
             codes.append(np.array([[code.get(cell, 0)] for cell in field.cells], dtype=np.float32))
         else:
-            read = {"float": _numbers, "float_seq": _number_lists, "token_seq": _several}[field.kind]
-            rest.append(read(field))
+            rest.append(with_mean(field.column) if field.kind == "float" else _lists_or_several(field))
     if not fields:
         rest.append(np.zeros((n_users, 1), dtype=np.float32))
     return np.concatenate([*codes, *rest], axis=1), len(codes)
 
 
-def _item_features(fields: dict[str, AtomicField], path: Path) -> NDArray[np.float32]:
-    """Return the item features, (N, F)."""
+def _item_features(fields: dict[str, AtomicField], n_items: int) -> NDArray[np.float32]:
+    """Return the item features, (N, F); a single 0 if there is no field."""
     if not fields:
-        raise HsrlError(
-            f"{path}, line 1: got no field besides the id and the title, expected at least one feature: semantic ids "
-            "are made from item features; add categories or embeddings of the items."
-        )
+        return np.zeros((n_items, 1), dtype=np.float32)
     columns = []
     for field in fields.values():
-        if field.kind == "float":
-            values = _numbers(field)
-            deviation = values.std()
-            columns.append((values - values.mean()) / (deviation if deviation > 0 else 1.0))
-        else:
-            columns.append(_number_lists(field) if field.kind == "float_seq" else _several(field))
+        columns.append(standardized(field.column) if field.kind == "float" else _lists_or_several(field))
     return np.concatenate(columns, axis=1).astype(np.float32)

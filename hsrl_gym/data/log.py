@@ -128,7 +128,7 @@ class InteractionLog(LoggedSlates[NDArray[Any]]):
                     f"{self.source}: {column} of row {row} is {values[row, index]} in column {index}, expected a "
                     "finite number; fill or drop it."
                 )
-        if (np.diff(self.time) < 0).any():
+        if (self.time[1:] < self.time[:-1]).any():  # a difference would overflow between the ends of int64
             raise HsrlError(f"{self.source}: rows are not in time order; sort them by time first.")
         if len(self.item_labels) != self.n_items + 1:
             raise HsrlError(f"{self.source}: {len(self.item_labels)} item labels for {self.n_items} items and padding.")

@@ -10,21 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hsrl_gym.data.atomic import AtomicField, atomic_files, codes_by_frequency, multi_hot, read_atomic
+from hsrl_gym.data.atomic import AtomicField, atomic_files, read_atomic
+from hsrl_gym.data.encoding import codes_by_frequency, multi_hot
 from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.data.ratings import (
-    Ratings,
-    TextColumn,
-    existing_folder,
-    file_names,
-    integer_ids,
-    positions,
-    read_columns,
-    slates_from_ratings,
-)
-from hsrl_gym.errors import HsrlError
-
-LIKE_ABOVE = 3.0
+from hsrl_gym.data.ratings import LIKE_ABOVE, SLATE_SIZE, Ratings, slates_from_ratings
+from hsrl_gym.data.text import TextColumn, existing_folder, file_names, integer_ids, read_columns
+from hsrl_gym.errors import HsrlError, listed
 
 # In the order of the 19 flags of u.item (100K).
 GENRES_100K = (
@@ -76,14 +67,14 @@ class _Tables:
     age: TextColumn | None = None
 
 
-def load_movielens(folder: str | Path, slate_size: int = 10) -> InteractionLog:
+def load_movielens(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: float = LIKE_ABOVE) -> InteractionLog:
     """Read the MovieLens data in `folder`; its files tell the version.
 
     1M has `ratings.dat`, `movies.dat` and `users.dat`. 100K has `u.data`, `u.item` and `u.user`, or RecBole's atomic
     files `ml-100k.inter`, `.item` and `.user`. Latest has `ratings.csv` and `movies.csv`.
 
-    - A rating above 3 is a click. For slates, history and time, see `slates_from_ratings`. (The reference code uses
-      slates of 9, the paper 10.)
+    - A rating above `like_above` is a click. For slates, history and time, see `slates_from_ratings`. (The reference
+      code uses slates of 9, the paper 10.)
     - Profile: codes of gender and occupation (1 for the most frequent value, 2 for the next, ...), then the age in
       years; in 1M it is the lower end of an age bracket. `n_categorical` is 2. The zip code is left out, as nearly
       every user has a different one. Latest has no file of users, and counts of ratings would reveal the user's
@@ -94,21 +85,22 @@ def load_movielens(folder: str | Path, slate_size: int = 10) -> InteractionLog:
     Args:
         folder: contains the files of one version.
         slate_size: K, items per slate.
+        like_above: ratings above it are clicks.
 
     Raises:
         HsrlError: for missing files, or a line that cannot be used (with file and line).
     """
     path = existing_folder(folder, "the files of one MovieLens version")
     tables = _reader(path)(path)
-    user_ids = tables.user.cells if tables.user else tuple(dict.fromkeys(tables.ratings["user_id"].cells))
+    user_ids = tables.user.unique() if tables.user else tuple(dict.fromkeys(tables.ratings["user_id"].cells))
     rated_by = tables.ratings["user_id"]
     rating: NDArray[np.float64] = tables.ratings["rating"].numbers(np.float64)
     ratings = Ratings(
         name=tables.name,
         source=f"MovieLens, {rated_by.path.name} in folder {path.name!r}",
-        user=positions(rated_by, user_ids, tables.user.path if tables.user else rated_by.path),
-        item=positions(tables.ratings["item_id"], tables.movie.cells, tables.movie.path),
-        click=rating > LIKE_ABOVE,
+        user=rated_by.positions(user_ids, tables.user.path if tables.user else rated_by.path),
+        item=tables.ratings["item_id"].positions(tables.movie.unique(), tables.movie.path),
+        click=rating > like_above,
         time=tables.ratings["timestamp"].numbers(np.int64),
         user_ids=integer_ids(user_ids),
         profile=_profile(tables, len(user_ids)),
@@ -189,17 +181,18 @@ def _read_latest(folder: Path) -> _Tables:
 def _column(columns: dict[str, TextColumn], name: str) -> TextColumn:
     if name not in columns:
         path = next(iter(columns.values())).path
-        raise HsrlError(
-            f"{path}, line 1: got columns {', '.join(columns)}, expected {name} among them; fetch it again."
-        )
+        raise HsrlError(f"{path}, line 1: got columns {listed(columns)}, expected {name} among them; fetch it again.")
     return columns[name]
 
 
 def _read_atomic_100k(folder: Path) -> _Tables:
     """Read RecBole's copy of 100K: the same rows in the same order, the year in a field of its own."""
     inter, item, user = atomic_files(folder)
-    if user is None:
-        raise HsrlError(f"{folder}: got no .user file, expected one; use load_atomic for other data than MovieLens.")
+    if item is None or user is None:
+        missing = ".item" if item is None else ".user"
+        raise HsrlError(
+            f"{folder}: got no {missing} file, expected one; use load_atomic for other data than MovieLens."
+        )
     interactions, movies, users = read_atomic(inter), read_atomic(item), read_atomic(user)
     titles, years = _cells(movies, "movie_title", item), _cells(movies, "release_year", item)
     # Two years are wrong there: "unkonwn", and a "V" for a movie whose title has the year.
@@ -222,7 +215,7 @@ def _read_atomic_100k(folder: Path) -> _Tables:
 def _atomic_column(fields: dict[str, AtomicField], name: str, path: Path) -> TextColumn:
     if name not in fields:
         raise HsrlError(
-            f"{path}, line 1: got the fields {', '.join(fields)}, expected {name} among them as in RecBole's ml-100k; "
+            f"{path}, line 1: got the fields {listed(fields)}, expected {name} among them as in RecBole's ml-100k; "
             "use load_atomic for other data."
         )
     return fields[name].column

@@ -23,6 +23,7 @@ Evidence for the format of the raw files `rl4rs_dataset_{a,b}_{sl,rl}.csv`:
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsrl_gym.data.log import InteractionLog, sort_by_time
-from hsrl_gym.data.ratings import TextColumn, existing_folder, file_names, read_columns, shown, windows
-from hsrl_gym.errors import HsrlError
+from hsrl_gym.data.ratings import windows
+from hsrl_gym.data.text import TextColumn, check_text, existing_folder, file_names, read_columns
+from hsrl_gym.errors import HsrlError, shown
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ def load_rl4rs(folder: str | Path) -> InteractionLog:
         slate_size = parts[0]["slate"].shape[1] if parts else 0
         parts.append(_read_log(file, len(features) - 1, slate_size))
     if len(parts) == 2 and files[0].name in {name for pair in _RAW for name in pair}:
-        _separate_sessions(*parts)
+        _separate_sessions(parts[0], parts[1], files[1])
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     labels = ("", *(f"item {item}" for item in range(1, len(features))))
     return InteractionLog(
@@ -125,6 +127,7 @@ def _read_items(path: Path) -> NDArray[np.float32]:
 def _read_log(path: Path, n_items: int, slate_size: int) -> _Columns:
     """Return the rows of one log file; `slate_size` is that of the previous file, 0 for the first."""
     blocks: list[_Columns] = []
+    check_text(path)
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         header = _header(path, file.readline())
         first_line = 2
@@ -169,7 +172,8 @@ def _split(path: Path, header: list[str], first_line: int, rows: list[str]) -> d
                 f"{len(header)} between '@'; the line is cut off: fetch the file again or remove the line."
             )
     index = {name: header.index(name) for name in _COLUMNS}
-    return {name: TextColumn(path, name, first_line, [cells[i] for cells in fields]) for name, i in index.items()}
+    lines = range(first_line, first_line + len(rows))
+    return {name: TextColumn(path, name, lines, [cells[i] for cells in fields]) for name, i in index.items()}
 
 
 def _convert(columns: dict[str, TextColumn], n_items: int, slate_size: int) -> _Columns:
@@ -204,7 +208,7 @@ def _refuse(column: TextColumn, wrong: NDArray[np.bool_], expected: str, advice:
 
 def _history(column: TextColumn, n_items: int) -> NDArray[np.int32]:
     """Return earlier clicks, (rows, 50), right-aligned; the files have "0" or "" for an empty history."""
-    filled = TextColumn(column.path, column.name, column.first_line, [cell or "0" for cell in column.cells])
+    filled = replace(column, cells=[cell or "0" for cell in column.cells])
     ids, lengths = filled.lists(np.int64)
     row = np.repeat(np.arange(len(lengths)), lengths)
     outside = (ids < 0) | (ids > n_items)
@@ -215,7 +219,14 @@ def _history(column: TextColumn, n_items: int) -> NDArray[np.int32]:
     return windows(ids[clicked], np.concatenate([[0], end[:-1]]), end)
 
 
-def _separate_sessions(first: _Columns, second: _Columns) -> None:
+def _separate_sessions(first: _Columns, second: _Columns, path: Path) -> None:
     """Shift the session ids of `second` behind those of `first` if the two overlap."""
     if len(np.intersect1d(first["user"], second["user"])):
-        second["user"] = second["user"] + first["user"].max() + 1 - second["user"].min()
+        shift = int(first["user"].max()) + 1 - int(second["user"].min())
+        largest = int(second["user"].max()) + shift
+        if largest > np.iinfo(np.int64).max:
+            raise HsrlError(
+                f"{path}: got session_id {second['user'].max()}, expected smaller ones, as both files share some; "
+                "number the sessions from 1 on."
+            )
+        second["user"] = second["user"] + shift

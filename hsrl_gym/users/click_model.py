@@ -27,10 +27,16 @@ class UserResponseModel(UserNetwork):
     items. Padding is masked (the reference code does not), and the length of the history is an input instead.
     """
 
-    def forward(self, profile: Tensor, history: Tensor, slate: Tensor, offset: Tensor | None = None) -> Tensor:
-        """Return click logits (B, K); see `ClickModel`. An offset (B, K) is added to the affinities."""
+    def forward(
+        self, profile: Tensor, history: Tensor, slate: Tensor, offset: Tensor | None = None, grouped: bool = False
+    ) -> Tensor:
+        """Return click logits (B, K); see `ClickModel`.
+
+        An offset (B, K) is added to the affinities. Users grouped by length take less time, as those of a large catalog
+        always do; the last bits of the logits then differ.
+        """
         tables, history, slate = self._tables_of(history, slate)
-        affinity = self._affinities(tables, profile, history, slate)
+        affinity = self._affinities(tables, profile, history, slate, grouped)
         return _within_bounds(affinity if offset is None else affinity + offset, tables.bounds)
 
     def appeal(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
@@ -46,12 +52,15 @@ class UserResponseModel(UserNetwork):
             lambda rows, past: self._state(tables, self.arrive(tables, profile[rows]), past, (past > 0).sum(1)),
         )
 
-    def _affinities(self, tables: UserTables, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+    def _affinities(
+        self, tables: UserTables, profile: Tensor, history: Tensor, slate: Tensor, grouped: bool = False
+    ) -> Tensor:
         return self._by_length(
             history,
             lambda rows, past: self.affinity(
                 tables, self.arrive(tables, profile[rows]), past, (past > 0).sum(1), slate[rows]
             ),
+            grouped,
         )
 
     def _tables_of(self, history: Tensor, slate: Tensor) -> tuple[UserTables, Tensor, Tensor]:
@@ -66,9 +75,14 @@ class UserResponseModel(UserNetwork):
         past, shown = place[1:].view_as(ids).split([history.shape[1], slate.shape[1]], dim=1)
         return self.tables(rows), past, shown
 
-    def _by_length(self, history: Tensor, part: Callable[[slice | Tensor, Tensor], Tensor]) -> Tensor:
-        """Return `part(rows, histories)` of all rows; of a large catalog, users with short histories go together."""
-        if not is_large(self.config.n_items):
+    def _by_length(
+        self, history: Tensor, part: Callable[[slice | Tensor, Tensor], Tensor], grouped: bool = False
+    ) -> Tensor:
+        """Return `part(rows, histories)` of all rows; users with short histories go together if it is so wanted.
+
+        Of a large catalog, they always do.
+        """
+        if not grouped and not is_large(self.config.n_items):
             return part(slice(None), history)
         length, order = (history > 0).sum(1).sort()
         groups = order.tensor_split(_GROUPS)

@@ -19,6 +19,7 @@ from hsrl_gym.users.early_stopping import train_with_early_stopping
 from hsrl_gym.users.fidelity import predict_logits
 from hsrl_gym.users.item_effects import ItemEffects
 from hsrl_gym.users.large import is_large
+from hsrl_gym.users.small import is_small
 
 _MIN_IMPROVEMENT = 1e-5  # nats of held-out log-loss
 _OF_TOPICS = ("topic.weight", "topic.bias", "topic_sharpness", "knee", "slope")
@@ -87,7 +88,7 @@ def fit_simulator(
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         model = UserResponseModel(config, torch.as_tensor(log.item_features)).to(device)
-        return _train(model, fitted, held_out, settings, seed, progress, description)
+        return _train(model, fitted, held_out, settings, seed, progress, description, is_small(len(log)))
 
 
 def _train(
@@ -98,6 +99,7 @@ def _train(
     seed: int,
     progress: bool,
     description: str,
+    grouped: bool,
 ) -> UserResponseModel:
     columns = fitted.tensors(_device_of(model))
     items = ItemEffects(model, fitted) if is_large(fitted.n_items) else None
@@ -111,7 +113,8 @@ def _train(
         def train_epoch() -> None:
             for chosen in islice(batches, n_steps):
                 rows = columns.rows(chosen.to(columns.profile.device))
-                logits = items.logits(rows, chosen) if items else model(rows.profile, rows.history, rows.slate)
+                shown = (rows.profile, rows.history, rows.slate)
+                logits = items.logits(rows, chosen) if items else model(*shown, grouped=grouped)
                 loss = functional.binary_cross_entropy_with_logits(logits, rows.clicks)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

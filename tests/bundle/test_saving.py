@@ -76,6 +76,13 @@ def test_an_empty_folder_may_be_filled(tiny_bundle: Bundle, tmp_path: Path) -> N
     assert load_bundle(save_bundle(tiny_bundle, tmp_path / "empty")).name == "tiny"
 
 
+def test_a_bundle_is_replaced_by_force_alone(tiny_bundle: Bundle, folder: Path) -> None:
+    with pytest.raises(HsrlError, match="is a bundle already, expected a new folder; give another one, or --force"):
+        check_target(folder)
+    assert check_target(folder, force=True) == folder
+    assert save_bundle(tiny_bundle, folder) == folder  # who calls this has decided
+
+
 def test_a_folder_that_is_no_bundle_is_left_alone(tiny_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
@@ -204,7 +211,7 @@ def test_an_old_bundle_that_cannot_go_back_is_not_deleted(
         save_bundle(replace(tiny_bundle, name="other"), folder)
     monkeypatch.undo()
     assert not folder.exists()  # it stands aside
-    check_target(folder)  # any next command puts it back
+    check_target(folder, force=True)  # any next command puts it back
     assert load_bundle(folder).name == "tiny"
     assert names(folder.parent) == ["bundle"]
 
@@ -226,11 +233,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_place_that_works_is_left_as_it_was(folder: Path, tmp_path: Path) -> None:
     before = contents(folder)
-    assert check_target(folder) == folder
+    assert check_target(folder, force=True) == folder
     assert contents(folder) == before
     (tmp_path / "empty").mkdir()
-    check_target(tmp_path / "empty")
-    check_target(tmp_path / "deep" / "new")
+    check_target(tmp_path / "empty", force=True)
+    check_target(tmp_path / "deep" / "new", force=True)
     assert names(tmp_path) == ["bundle", "deep", "empty"]
     assert names(tmp_path / "empty") == names(tmp_path / "deep") == []
 
@@ -246,7 +253,7 @@ def test_a_full_disk_is_found_before_the_work(small_disk: Path, capsys: pytest.C
 
 
 def test_a_disk_that_gets_full_later(tiny_bundle: Bundle, small_disk: Path, temporary: Path) -> None:
-    check_target(small_disk / "new")
+    check_target(small_disk / "new", force=True)
     (small_disk / "data").write_bytes(bytes(3 * 2**19 - 2**16))
     with pytest.raises(HsrlError, match=r"No space left on device.*; the bundle is in .* instead"):
         save_bundle(tiny_bundle, small_disk / "new")
@@ -257,7 +264,7 @@ def test_a_disk_that_gets_full_later(tiny_bundle: Bundle, small_disk: Path, temp
 def test_a_mount_point_is_found_before_the_work(tiny_bundle: Bundle, small_disk: Path, temporary: Path) -> None:
     message = r"cannot be written or replaced \(Device or resource busy\); it is a mount point or in use: give a folder"
     with pytest.raises(HsrlError, match=message):
-        check_target(small_disk)
+        check_target(small_disk, force=True)
     with pytest.raises(HsrlError, match=r"\(Device or resource busy\); the bundle is in .* instead"):
         save_bundle(tiny_bundle, small_disk)
     assert names(small_disk.parent) == ["disk"]
@@ -268,7 +275,7 @@ def test_a_read_only_place_is_found_before_the_work(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for target in (small_disk / "new", small_disk / "deep" / "new"):
         with pytest.raises(HsrlError, match=r"cannot be written or replaced \(.*Read-only file system\); give another"):
-            check_target(target)
+            check_target(target, force=True)
 
 
 @pytest.mark.parametrize("step", ["tempfile.mkdtemp", "pathlib.Path.rename", "os.fsync"])
@@ -279,22 +286,22 @@ def test_whatever_fails_in_the_try_is_one_line(
     before = contents(folder)
     failing(step, 1, PermissionError(errno.EACCES, "Permission denied"), monkeypatch)
     with pytest.raises(HsrlError, match=r"cannot be written or replaced \(Permission denied\); give another\."):
-        check_target(folder if there_before else folder.with_name("new"))
+        check_target(folder if there_before else folder.with_name("new"), force=True)
     assert names(folder.parent) == ["bundle"]
     assert contents(folder) == before
 
 
 def test_a_way_through_the_target_itself(tiny_bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, around = contents(folder), folder / ".." / "bundle"
-    assert check_target(around) == around
+    assert check_target(around, force=True) == around
     assert contents(folder) == before
     save_bundle(replace(tiny_bundle, name="other"), around)
     assert load_bundle(folder).name == "other"
     assert names(folder.parent) == ["bundle"]
     monkeypatch.chdir(folder)
-    check_target(".")
+    check_target(".", force=True)
     with pytest.raises(HsrlError):
-        check_target("..")
+        check_target("..", force=True)
     assert load_bundle(folder).name == "other"
     assert names(folder.parent) == ["bundle"]
 
@@ -302,9 +309,9 @@ def test_a_way_through_the_target_itself(tiny_bundle: Bundle, folder: Path, monk
 def test_a_file_on_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HsrlError, match=r"file: File exists\)"):
-        check_target(tmp_path / "file" / "new")
+        check_target(tmp_path / "file" / "new", force=True)
     with pytest.raises(HsrlError, match="File name too long"):
-        check_target(tmp_path / ("x" * 300))
+        check_target(tmp_path / ("x" * 300), force=True)
 
 
 # --- killed
@@ -346,6 +353,6 @@ def test_what_a_killed_save_leaves_is_swept_by_the_next(tiny_bundle: Bundle, fol
     assert hidden == {".writing", ".first", ".second"}
     assert [target.exists() for target in targets] == [True, True, False]  # killed between the two renames
     for target in targets:
-        check_target(target)
+        check_target(target, force=True)
         assert load_bundle(target).name == "tiny"
     assert names(tmp_path) == ["bundle", "first", "second", "writing"]

@@ -89,21 +89,21 @@ def test_from_fetched_is_built_on_first_use_and_kept(
         calls.append(f"load {folder.name}")
         return tiny_log
 
-    def fit(log: InteractionLog) -> Bundle:
-        calls.append(f"build {log.name}")
+    def fit(log: InteractionLog, ensemble_size: int) -> Bundle:
+        calls.append(f"build {log.name} with {ensemble_size}")
         return tiny_bundle
 
     monkeypatch.setitem(readers.READERS, "ml100k", load)
     monkeypatch.setattr(build, "build_bundle", fit)
     (data / "ml100k").mkdir()
     env = gymnasium.make("HSRL-ML100K-v0").unwrapped
-    assert calls == ["load ml100k", "build tiny"]
+    assert calls == ["load ml100k", "build tiny with 3"]
     assert (data / "bundles" / "ml100k" / "bundle.yaml").is_file()
     assert gymnasium.make("HSRL-ML100K-v0").unwrapped.bundle is env.bundle  # type: ignore[attr-defined]
     catalog._from_fetched.cache_clear()  # a new process reads what was kept
     shutil.rmtree(data / "ml100k")
     assert gymnasium.make("HSRL-ML100K-v0").unwrapped.bundle.name == "tiny"  # type: ignore[attr-defined]
-    assert calls == ["load ml100k", "build tiny"]
+    assert calls == ["load ml100k", "build tiny with 3"]
 
 
 @pytest.mark.parametrize("value", ["", "~/somewhere", "/a/b", None])

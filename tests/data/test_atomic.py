@@ -146,6 +146,9 @@ def test_clicks_alone_are_refused_with_what_to_do(tmp_path: Path) -> None:
         ("item", "\nb\t", "\na\t", 3, "got item_id 'a', expected each id once"),
         ("item", "1 -1", "1", 3, "got vector '1', expected 2 numbers and not 1; every list needs as many"),
         ("item", "\t5\t", "\tcheap\t", 4, "got price 'cheap', expected finite numbers"),
+        ("item", "\t5\t", "\t1e39\t", 4, "got price '1e39', expected numbers of at most 1e15 in size"),
+        ("inter", "u1\ta\t3\t20", "u1\ta\t3\t1e999", 4, "got timestamp '1e999', expected finite numbers"),
+        ("user", "\nu2\t", "\nu1\t", 3, "got user_id 'u1', expected each id once; remove one of the rows"),
         ("user", "user_id:token", "id:token", 1, "got no field 'user_id', expected it"),
     ],
 )
@@ -171,14 +174,18 @@ def test_missing_and_doubled_files(tmp_path: Path) -> None:
     write(tmp_path / "other.inter", INTER, ROWS, " ")
     assert "got 2 .inter files among other.inter, toy.inter, toy.item, toy.user, expected one" in refused(tmp_path)
     (tmp_path / "other.inter").unlink()
-    (tmp_path / "toy.item").unlink()
-    assert "got 0 .item files" in refused(tmp_path)
-    assert "semantic ids are made from item features" in refused(tmp_path)
+    write(tmp_path / "other.item", ITEM, ITEMS)
+    assert "got 2 .item files" in refused(tmp_path)
 
 
 def test_items_without_features(tmp_path: Path) -> None:
     write_all(tmp_path)
     write(tmp_path / "toy.item", "item_id:token title:token_seq", ["a|A", "b|B", "c|C"])
-    assert "toy.item, line 1: got no field besides the id and the title, expected at least one feature" in refused(
-        tmp_path
-    )
+    log = load_atomic(tmp_path, slate_size=2)
+    check_slates(log)
+    assert log.item_labels == ("", "A", "B", "C")
+    assert log.item_features.tolist() == [[0]] * 4
+    (tmp_path / "toy.item").unlink()
+    log = load_atomic(tmp_path, slate_size=2)
+    assert log.item_labels == ("", "item b", "item a", "item c")  # in the order of the log
+    assert log.slate.tolist() == [[2, 1], [1, 2], [3, 1]]

@@ -73,6 +73,13 @@ def test_split_refuses_an_empty_part(fraction: float) -> None:
         make_log(5).split_by_time(fraction)
 
 
+def test_times_at_both_ends_of_int64_are_in_order() -> None:
+    ends = np.array([-(2**63), -1, 0, 1, 2**63 - 1])
+    assert make_log(time=ends).time.tolist() == ends.tolist()
+    with pytest.raises(HsrlError, match="not in time order"):
+        make_log(time=ends[::-1])
+
+
 def test_rows_out_of_order_are_refused() -> None:
     with pytest.raises(HsrlError, match="not in time order"):
         make_log().rows(np.array([2, 1]))

@@ -165,6 +165,9 @@ def test_slates_of_ten_are_the_default(tmp_path: Path) -> None:
         ("ratings.dat", "978300719", "1e9", 3, "got timestamp '1e9', expected whole numbers"),
         ("movies.dat", "::Drama\n7", "\n7", 2, "got 2 fields in '5::Misérables, Les (1935)', expected 3"),
         ("users.dat", "::53::", "::old::", 2, "got age 'old', expected finite numbers"),
+        ("users.dat", "::53::", "::1e39::", 2, "got age '1e39', expected numbers of at most 1e15 in size"),
+        ("users.dat", "2::M", "1::M", 2, "got user_id '1', expected each id once; remove one of the rows"),
+        ("movies.dat", "\n7::", "\n5::", 3, "got item_id '5', expected each id once; remove one of the rows"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, name: str, old: str, new: str, line: int, message: str) -> None:
@@ -200,6 +203,30 @@ def test_wrong_header_of_latest(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"userId", b"user"))
     said = refused(tmp_path)
     assert f"{path}, line 1: got columns user, movieId, rating, timestamp, expected userId among them" in said
+
+
+def test_latest_in_old_mac_form_or_with_a_huge_field(tmp_path: Path) -> None:
+    path = write_latest(tmp_path) / "movies.csv"
+    good = path.read_bytes()
+    path.write_bytes(b"movieId,title,genres\r1,T,C\r")
+    assert refused(tmp_path).startswith(f"{path}: got a file whose lines end in CR alone (old Mac)")
+    path.write_bytes(good + b"10," + b"x" * 140_000 + b",Drama\r\n")
+    assert refused(tmp_path).startswith(f"{path}, line 6: the record that starts here cannot be read (field larger")
+    path.write_bytes(
+        b"\xef\xbb\xbf"
+        + good.replace(b"Toy Story", b"Toy\r\nStory").replace(b"1,Toy", b'1,"Toy').replace(b"(1995)", b'(1995)"')
+    )
+    assert load_movielens(tmp_path, 2).item_labels[1] == "Toy\r\nStory (1995)"
+    path.write_bytes(path.read_bytes().replace(b"\n9,", b"\n7,"))
+    assert refused(tmp_path).startswith(f"{path}, line 6: got movieId '7', expected each id once")
+
+
+def test_names_in_a_header_are_printable(tmp_path: Path) -> None:
+    path = write_latest(tmp_path) / "ratings.csv"
+    path.write_bytes(path.read_bytes().replace(b"userId", b"\x1b[2J" + b"u" * 1000))
+    said = refused(tmp_path)
+    assert said.isprintable()
+    assert len(said) < len(str(path)) + 300
 
 
 def test_atomic_files_of_something_else(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from hsrl_gym import __version__
 from hsrl_gym.bundle.folder import Bundle, load_bundle, save_bundle
-from hsrl_gym.cli import main
+from hsrl_gym.cli import _ensemble_size, main
 
 FRAGMENT = Path(__file__).parents[3] / "shared" / "data" / "rl4rs-fragment"
-TINY = ["--epochs", "1", "--levels", "2", "--vocab", "18", "--pool", "50"]
+TINY = ["--epochs", "1", "--levels", "2", "--vocab", "18", "--pool", "50", "--ensemble-size", "1"]
 
 
 def test_builds_and_inspects_a_synthetic_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +31,7 @@ def test_builds_and_inspects_a_synthetic_bundle(tmp_path: Path, capsys: pytest.C
     printed = capsys.readouterr().out
     assert "283 SIDs for 283 items, 0 collisions" in printed
     assert f"{bundle.fidelity['train']['auc']:.4f}" in printed
+    assert "- This synthetic user is good for" in printed
     for part in ("clicks in the history", "tenths of the items", "mean |p - p_true|"):
         assert part in printed
     users = bundle.users["eval"]
@@ -71,6 +73,15 @@ def test_inspects_real_users_without_a_true_one(
         ),
         (["build", "synthetic", "--shape", "ml2m", "--out", "OUT"], "unknown world 'ml2m'; did you mean ml1m"),
         (["build", "rl4r", "--out", "OUT"], "unknown format 'rl4r'; did you mean rl4rs"),
+        (["build", "csv", "--out", "OUT"], "no logs were named for csv; give --logs FILE."),
+        (["build", "csv", "--logs", "FULL", "--out", "OUT"], "FULL: got a folder, expected a CSV or parquet file"),
+        (
+            ["build", "rl4rs", "--slate-size", "5", "--out", "OUT"],
+            "got --slate-size for rl4rs, expected it for csv, ml1m",
+        ),
+        (["build", "synthetic", "--user", "u", "--out", "OUT"], "got --user for synthetic, expected it for csv alone"),
+        (["build", "csv", "--slate-size", "0", "--out", "OUT"], "got --slate-size 0, expected at least 1."),
+        (["build", "synthetic", "--out", "BUNDLE"], "BUNDLE is a bundle already, expected a new folder; give another"),
         (
             ["build", "rl4rs", "--codebook", "feature", "--out", "OUT"],
             "unknown codebook 'feature'; did you mean features",
@@ -93,6 +104,8 @@ def test_bad_input_is_one_line_and_status_2(
     monkeypatch.setenv("HSRL_DATA", str(tmp_path / "empty"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FULL").mkdir()
+    (tmp_path / "BUNDLE").mkdir()
+    (tmp_path / "BUNDLE" / "bundle.yaml").touch()
     (tmp_path / "FULL" / "thesis.tex").write_text("do not replace me")
     assert main(arguments) == 2
     printed = capsys.readouterr().err
@@ -101,6 +114,50 @@ def test_bad_input_is_one_line_and_status_2(
     assert printed.count("\n") == 1
     assert not (tmp_path / "OUT").exists()
     assert (tmp_path / "FULL" / "thesis.tex").exists()
+
+
+def write_shop(folder: Path) -> Path:
+    """Write 60 slates of three of six items, shown to 12 users, with clicks on even items; the file's path."""
+    rows = [
+        f"u{slate % 12},i{(slate + place) % 6},{slate},{(slate + place) % 2},{slate}"
+        for slate in range(60)
+        for place in range(3)
+    ]
+    (folder / "shop.csv").write_text("\n".join(["who,what,when,click,request", *rows]) + "\n")
+    return folder / "shop.csv"
+
+
+def test_builds_from_a_csv_file_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["--user", "who", "--item", "what", "--time", "when", "--slate", "request"]
+    build = ["build", "csv", "--logs", str(write_shop(tmp_path)), *names, "--out", str(tmp_path / "shop"), *TINY[:-2]]
+    assert main(build) == 0
+    printed, noted = capsys.readouterr()
+    assert "60 slates of 3; left out 0 shorter ones" in noted
+    assert "60 slates are few (below 20,000): each user is the mean of 3 fits" in printed
+    bundle = load_bundle(tmp_path / "shop")
+    assert bundle.provenance["ensemble_size"] == 3
+    assert (bundle.n_items, bundle.slate_size, bundle.source) == (6, 3, "file shop.csv")
+    assert bundle.item_labels[1] == "item i0"
+    assert main(build) == 2
+    assert "is a bundle already" in capsys.readouterr().err
+    assert main([*build, "--force", "--codebook", "features"]) == 2
+    assert "got --codebook features, but the log has no item features; give --items" in capsys.readouterr().err
+
+
+def test_the_number_of_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [_ensemble_size(None, 20_000), _ensemble_size(1, 20_000), _ensemble_size(5, 100)] == [1, 1, 5]
+    assert capsys.readouterr().out == ""
+    assert _ensemble_size(None, 19_999) == 3
+    assert "19,999 slates are few (below 20,000): each user is the mean of 3 fits" in capsys.readouterr().out
+    assert _ensemble_size(1, 60) == 1
+    assert "warning: 60 slates are few (below 20,000), and agents learn what a single fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("module", "name"), [("hsrl_gym", "hsrl-gym"), ("hsrl_agent", "hsrl-agent")])
+def test_the_version_and_the_module(module: str, name: str) -> None:
+    command = [sys.executable, "-m", module, "--version"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout == f"{name} {__version__}\n"
 
 
 def test_the_installed_command_answers() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from hsrl_gym.errors import HsrlError, is_unprintable, printable, shown, unknown_name
+from hsrl_gym.errors import HsrlError, is_unprintable, listed, printable, shown, unknown_name
 
 
 def test_it_is_a_value_error() -> None:
@@ -41,5 +41,20 @@ def test_a_message_is_one_line_that_steers_no_terminal() -> None:
 
 def test_what_was_found_is_shown_in_part() -> None:
     assert shown("a\x1bb") == r"'a\x1bb'"
-    assert shown(["x" * 10**6]) == "['" + "x" * 196 + ".."
+    assert shown(["x" * 10**6]) == "['" + "x" * 194 + "...]"
     assert len(str(unknown_name("method", "x" * 10**6, ["hsrl"]))) < 300
+
+
+def test_found_text_is_shown_printable_and_cut() -> None:
+    assert shown("a'b") == '"a\'b"'
+    assert shown("\x1b[2J\n") == r"'\x1b[2J\n'"
+    for text in ("x" * 201, "\x00" * 100, "x" * 10**6):
+        assert len(shown(text)) <= 200
+        assert shown(text).endswith("...'")
+    assert shown("x" * 198) == f"'{'x' * 198}'"
+
+
+def test_listed_names_are_printable_and_cut() -> None:
+    assert listed(["a", "b\x1b"]) == r"a, b\x1b"
+    assert len(listed(["name"] * 1000)) == 200
+    assert listed(["name"] * 1000).endswith("...")

@@ -101,4 +101,7 @@ def test_fidelity(tmp_path: Path, drawn: list[matplotlib.figure.Figure]) -> None
     np.testing.assert_allclose(lower["train"], [0.7, 0.6])
     assert [text.get_text() for text in panels[2].get_xticklabels()] == ["1", "2"]
     assert panels[3].get_xlabel() == "clicks in the history"
+    assert "mean prediction and AUC on logged slates" in drawn[0].get_suptitle()
+    named = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert named == ["95% interval of the observed rate", "train user", "eval user"]
     assert imread(tmp_path / "fidelity.png").std() > 0.01

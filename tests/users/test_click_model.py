@@ -60,6 +60,12 @@ def test_shape_and_what_counts(model: UserResponseModel) -> None:
     assert (other - got).abs().amax(1).min() > 1e-3
 
 
+def test_users_in_groups_get_the_same_logits(model: UserResponseModel) -> None:
+    past = histories([3, 4], [], [5], [3, 3, 4, 4, 9, 8, 7, 6, 5, 4], [1])
+    profile, slate = torch.randn(5, N_PROFILE), torch.tensor([[1, 7, 20]] * 5)
+    assert_close(model(profile, past, slate, grouped=True), model(profile, past, slate))
+
+
 def test_padding_is_not_seen(model: UserResponseModel) -> None:
     short = logits(model, histories([3, 9, 9, 14]))
     assert_close(logits(model, histories([3, 9, 9, 14], length=40)), short)

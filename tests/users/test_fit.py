@@ -131,9 +131,9 @@ def test_an_epoch_is_a_pass_or_so_many_steps(
     seen: list[list[float]] = []
 
     class Recorder(UserResponseModel):
-        def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        def forward(self, profile: Tensor, *rest: Any, **settings: Any) -> Tensor:
             seen.append(profile[:, 0].tolist())
-            return super().forward(profile, history, slate)
+            return super().forward(profile, *rest, **settings)
 
     monkeypatch.setattr(train_simulator, "UserResponseModel", Recorder)
     monkeypatch.setattr(train_simulator, "_log_loss", lambda model, log: 0.5)
@@ -177,8 +177,8 @@ def test_a_fitted_user_comes_near_the_known_one(tiny_world: SyntheticWorld) -> N
 class ProbabilitiesForLogits(UserResponseModel):
     """The reference code's bug: a sigmoid at the end, and binary cross-entropy *with logits* on top."""
 
-    def forward(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
-        return torch.sigmoid(super().forward(profile, history, slate))
+    def forward(self, *shown: Any, **settings: Any) -> Tensor:
+        return torch.sigmoid(super().forward(*shown, **settings))
 
 
 def test_it_learns_from_logits_and_does_not_saturate(
@@ -213,3 +213,20 @@ def test_the_default_fit_is_as_good_as_can_be_on_semireal_rl4rs() -> None:
     assert got.auc == pytest.approx(0.7349, abs=0.003)
     assert got.log_loss == pytest.approx(0.5070, abs=0.004)
     assert got.ece <= 0.015
+
+
+def test_small_logs_spend_no_time_on_padding(tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users with short histories go together, up to the number of slates that makes a log small."""
+    seen: list[bool] = []
+
+    class Recorder(UserResponseModel):
+        def forward(self, *shown: Any, grouped: bool = False, **settings: Any) -> Tensor:
+            seen.append(grouped and self.training)
+            return super().forward(*shown, grouped=grouped, **settings)
+
+    monkeypatch.setattr(train_simulator, "UserResponseModel", Recorder)
+    rows = tiny_log.rows(slice(0, 100))
+    quick_fit(rows, min_steps=1, max_epochs=1)
+    monkeypatch.setattr("hsrl_gym.users.small.SMALL_LOG", 100)
+    quick_fit(rows, min_steps=1, max_epochs=1)
+    assert seen == [True, False, False, False]  # a step and the held-out loss, twice
