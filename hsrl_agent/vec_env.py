@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
@@ -23,6 +24,7 @@ INFO = (
     "clicks",
     "patience",
     "patience_before",
+    "user",
     "explored",
     "day",
     "arrived",
@@ -36,23 +38,44 @@ INFO = (
 class SlateVecEnv(VecEnv):
     """Adapter of a `SlateVectorEnv` with SB3's `done`, `terminal_observation` and `TimeLimit.truncated`.
 
-    Infos hold `slate` (K,), `clicks` (K,), `patience` and `patience_before`, and what came and went, as in `SlateEnv`;
-    with onboarding also `explored` (K,) bool, the slots that it gave to a new item.
+    Infos hold `slate` (K,), `clicks` (K,), `patience`, `patience_before` and `user`, and what came and went, as in
+    `SlateEnv`; with onboarding also `explored` (K,) bool, the slots that it gave to a new item.
     """
 
     def __init__(self, envs: SlateVectorEnv) -> None:
+        """Take the batch.
+
+        Raises:
+            HsrlError: for an autoreset mode other than SB3's own, which is SAME_STEP.
+        """
+        if envs.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise HsrlError(
+                f'got environments with autoreset_mode="{envs.autoreset_mode.value}", expected "SameStep": SB3 takes '
+                "the first observation of the next session from the step that ends the last one."
+            )
         self.envs = envs
         self._actions: NDArray[Any] | None = None
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Start new sessions and return their observations; the seed of `seed()` is used once."""
+        """Start new sessions and return their observations; seed and options are used once.
+
+        Raises:
+            HsrlError: for options that say for some environments who comes, and not for the others.
+        """
         seeds = [seed for seed in self._seeds if seed is not None]
-        observation, _ = self.envs.reset(seed=seeds[0] if seeds else None)
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        observation, columns = self.envs.reset(seed=seeds[0] if seeds else None, options=self._one_option())
+        self.reset_infos = _rows(columns)
         self._reset_seeds()
         self._reset_options()
         return observation
+
+    def _one_option(self) -> dict[str, Any]:
+        """Return the options of SB3, which has one dict for each environment, as one of the batch."""
+        names = sorted({name for options in self._options for name in options})
+        if not all(set(options) == set(names) for options in self._options):
+            raise HsrlError(f"got {', '.join(names)} in the reset options of some environments, expected it in all.")
+        return {name: np.array([options[name] for options in self._options]) for name in names}
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions (B, n) for `step_wait`."""
@@ -63,9 +86,7 @@ class SlateVecEnv(VecEnv):
         assert self._actions is not None
         observation, reward, terminated, truncated, columns = self.envs.step(self._actions)
         done = terminated | truncated
-        names = [name for name in INFO if name in columns]
-        rows = zip(*(columns[name] for name in names), strict=True)
-        infos: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        infos = _rows(columns)
         for info, cut in zip(infos, truncated.tolist(), strict=True):
             info["TimeLimit.truncated"] = cut
         for index in np.flatnonzero(done):
@@ -103,6 +124,13 @@ class SlateVecEnv(VecEnv):
         raise HsrlError("sessions have no images; use render_mode='ansi' and envs.render().")
 
 
+def _rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the infos of each environment out of the columns (B, ..) of all."""
+    names = [name for name in INFO if name in columns]
+    rows = zip(*(columns[name] for name in names), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def make_vec_env(env_id: str, num_envs: int = 32, seed: int | None = None, **kwargs: Any) -> VecMonitor:
     """Return the batched environment `env_id` for SB3, with episode statistics.
 
@@ -112,6 +140,7 @@ def make_vec_env(env_id: str, num_envs: int = 32, seed: int | None = None, **kwa
         seed: environment i starts from seed + i.
         kwargs: of the environment (`bundle`, `simulator`, `action_mode`, ..).
     """
+    kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP.value, **kwargs}
     envs = gymnasium.make_vec(env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
     vec_env = SlateVecEnv(slate_vector_env(envs))
     if seed is not None:

@@ -30,6 +30,8 @@ class Churn:
         every: length of a day. The catalog changes at its end.
         unit: what a day is counted in. "steps": steps of the environment, so that a single environment and any
             environment of a vector change at the same step. "sessions": finished sessions, per environment of a vector.
+            Where the environments of a vector wait for each other (`autoreset_mode="NextStep"`), a step counts by the
+            share of those that play.
         held_back: share of the catalog that is not on sale at the start, in [0, 1).
         arrive: share of the catalog at the start that arrives at the end of a day, rounded, at least one item.
         retire: the same for items that leave, drawn at random; None for as many as arrived, which are fewer than
@@ -110,14 +112,18 @@ class Turnover:
         self.catalog.restart()
         self._begin()
 
-    def pass_time(self, n_finished: int = 0, n_environments: int = 1) -> tuple[_Items, _Items] | None:
+    def pass_time(
+        self, n_finished: int = 0, n_environments: int = 1, n_playing: int | None = None
+    ) -> tuple[_Items, _Items] | None:
         """Count one step, in which some sessions of all environments finished; return (arrived, retired) after a day.
 
-        A day of sessions ends when `every` times the number of environments have finished. Whole numbers are counted:
-        a sum of shares would end it late. When more finish at once than a day has, one day ends.
+        `n_playing` of the environments took the step; None for all of them. A day has `every` times the number of
+        environments of steps that were taken, or of sessions that finished. Whole numbers are counted: a sum of shares
+        would end it late. When more finish at once than a day has, one day ends.
         """
-        length = self.churn.every * (n_environments if self.counts_sessions else 1)
-        self._elapsed += n_finished if self.counts_sessions else 1
+        n_playing = n_environments if n_playing is None else n_playing
+        self._elapsed += n_finished if self.counts_sessions else n_playing
+        length = self.churn.every * n_environments
         if self._elapsed < length:
             return None
         self._elapsed -= length

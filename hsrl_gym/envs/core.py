@@ -5,7 +5,7 @@ Letters: B users at once, K slate size, H history length, P profile width, M use
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -91,6 +91,19 @@ class SessionState:
             }
         )
 
+    def take(self, rows: Tensor) -> SessionState:
+        """Return the state of some sessions, given by their rows (P,)."""
+        return SessionState(**{field.name: getattr(self, field.name).index_select(0, rows) for field in fields(self)})
+
+    def put(self, rows: Tensor, part: SessionState) -> SessionState:
+        """Return this state with the rows (P,) of another one of P sessions."""
+        return SessionState(
+            **{
+                field.name: getattr(self, field.name).index_copy(0, rows, getattr(part, field.name))
+                for field in fields(self)
+            }
+        )
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -153,6 +166,10 @@ class SlateCore:
     def replace_finished(self, state: SessionState, finished: Tensor) -> SessionState:
         """Return the state with new arrivals in the rows where `finished` (B,) is true."""
         return self.initial(state.seed, state.episode + 1).where(finished, state)
+
+    def seat(self, state: SessionState, user: Tensor) -> SessionState:
+        """Return the state of arrivals in which they are the users (B,) of the pool; the noise stays that of theirs."""
+        return replace(state, user=user, history=self.histories.index_select(0, user))
 
     def observation(self, state: SessionState) -> dict[str, Tensor]:
         """Return profile (B, P) float32 and history (B, H) int64."""

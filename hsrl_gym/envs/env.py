@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.store import open_bundle
 from hsrl_gym.envs.core import SessionState
+from hsrl_gym.envs.options import read_options
 from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
 from hsrl_gym.envs.sessions import Observation, SlateSessions
+from hsrl_gym.envs.settings import check_arguments
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
 
@@ -43,7 +45,8 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     1 - |mean_with_cost - 0.9|.
 
     ## Starting State
-    Profile and history of a logged user, chosen by the seed and the number of the episode.
+    Profile and history of a logged user, chosen by the seed and the number of the episode, or by
+    `reset(options={"user": row of the pool})`.
 
     ## Episode End
     Terminated when patience falls below 1. It starts at `initial_patience`; each step costs (1 - r) K + 1
@@ -51,8 +54,12 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     ## Info
     `slate` (K,) item ids, `clicks` (K,) 0 or 1, `slate_tokens` (K, L) SIDs of the items shown, `patience` after the
-    step, and `patience_before` it, which is not part of the observation. With churn also `day`, the days that have
-    ended, and on the last step of a day `arrived` and `retired`, the ids that came and went after it.
+    step, and `patience_before` it, which is not part of the observation, and `user`, the row of the pool. With churn
+    also `day`, the days that have ended. All are NumPy arrays or scalars.
+
+    A reset has the same keys, before anything was shown: `slate` and `clicks` are 0, `slate_tokens` -1,
+    `patience_before` is `patience`. Only on the last step of a day there are also `arrived` and `retired`, the ids that
+    came and went after it.
 
     ## Arguments
     - `bundle`: folder of a bundle, or a `Bundle`; None for the default of the id. `HSRL-Bundle-v0` has none.
@@ -90,6 +97,7 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         **settings: Any,
     ) -> None:
         """Open the bundle; `settings` are those of the class docstring's Arguments."""
+        check_arguments(settings, SlateSessions, ("bundle", "render_mode"))
         check_render_mode(render_mode)
         self.render_mode = render_mode
         self.bundle = open_bundle(bundle, default_bundle)
@@ -102,16 +110,27 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start the next session; with a seed, start the first session of that seed."""
+        """Start the next session; with a seed, start the first session of that seed.
+
+        Args:
+            seed: of the environment.
+            options: `{"user": row}` chooses the user; the clicks are drawn as for the one whom the seed would choose.
+
+        Raises:
+            HsrlError: for an unknown option, or a user that is not in the pool.
+        """
+        users = read_options(options, len(self.sessions.core.profiles)).users
         super().reset(seed=seed)
         if seed is not None or self._state is None:
             first = seed if seed is not None else int(self.np_random.integers(2**31))
-            self._state = self.sessions.arrive(np.array([first]))
+            self._state = self.sessions.arrive([first])
         else:
             everyone = torch.ones(1, dtype=torch.bool, device=self.sessions.device)
             self._state = self.sessions.core.replace_finished(self._state, everyone)
+        if users is not None:
+            self._state = self.sessions.seat(self._state, users)
         self._shown = None
-        return self._observe(), {"patience": float(self._state.patience)}
+        return self._observe(), {name: values[0] for name, values in self.sessions.greet(self._state).items()}
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Show the slate named by the action.
@@ -123,7 +142,6 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
             raise HsrlError("step() came before reset(); call reset() first.")
         self._state, outcome, columns = self.sessions.play(self._state, np.asarray(action)[None])
         info: dict[str, Any] = {name: values[0] for name, values in columns.items()}
-        info.update({name: float(info[name]) for name in ("patience", "patience_before")})
         reward = float(outcome.reward)
         if self.render_mode is not None:
             last = {name: np.copy(value) for name, value in info.items()}  # the caller may change `info`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from hsrl_gym.bundle.simulators import Simulator, open_simulator, pool_of
 from hsrl_gym.envs.actions import ACTION_MODES, ActionMode
 from hsrl_gym.envs.churn import Churn, open_turnover
 from hsrl_gym.envs.core import Outcome, SessionParams, SessionState, SlateCore
+from hsrl_gym.envs.infos import Columns
 from hsrl_gym.envs.onboarding import Onboarding, open_onboarder
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
 from hsrl_gym.items.catalog import Catalog
@@ -84,20 +85,52 @@ class SlateSessions:
         """Return the flat mask (sum(nvec),) bool of choices that lead to a live item."""
         return self.actions.masks()
 
-    def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
-        """Return B users in the first episode of the given seeds (B,), on the first day of the catalog.
+    def arrive(self, seeds: Sequence[int], restart: bool = True) -> SessionState:
+        """Return B users in the first episode of the given seeds (B,), of which 64 bits count.
 
-        Onboarding forgets its impressions. Without churn the catalog has no days: what is on sale stays.
+        With `restart`, the catalog returns to its first day, and onboarding forgets its impressions. Without churn the
+        catalog has no days: what is on sale stays.
         """
+        if restart:
+            self._restart()
+        bits = np.array([int(seed) % 2**64 for seed in seeds], dtype=np.uint64)  # some libraries draw seeds of 64 bits
+        seed = torch.as_tensor(bits.view(np.int64), device=self.device)
+        return self.core.initial(seed, torch.zeros_like(seed))
+
+    def _restart(self) -> None:
         if self.turnover is not None:
             self.turnover.restart()
         if self.onboarder is not None:
             self.onboarder.restart()
-        seed = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
-        return self.core.initial(seed, torch.zeros_like(seed))
 
-    def play(self, state: SessionState, actions: Any) -> tuple[SessionState, Outcome, dict[str, NDArray[Any]]]:
+    def seat(self, state: SessionState, users: NDArray[np.int64]) -> SessionState:
+        """Return the state of arrivals in which they are the users (B,) of the pool; see `SlateCore.seat`."""
+        return self.core.seat(state, torch.as_tensor(users, device=self.device))
+
+    def greet(self, state: SessionState) -> Columns:
+        """Return the info columns of users who have just arrived: the keys of a step, before anything was shown."""
+        n_users, size, n_levels = len(state.user), self.params.slate_size, self.catalog.codes.shape[1]
+        patience = state.patience.cpu().numpy().copy()  # not a view of the state
+        columns: Columns = {
+            "slate": np.zeros((n_users, size), np.int64),
+            "clicks": np.zeros((n_users, size), np.uint8),
+            "patience": patience,
+            "patience_before": patience.copy(),
+            "slate_tokens": np.full((n_users, size, n_levels), -1, np.int64),
+            "user": state.user.cpu().numpy().copy(),
+        }
+        if self.onboarder is not None:
+            columns["explored"] = np.zeros((n_users, size), dtype=bool)
+        if self.turnover is not None:
+            columns["day"] = np.full(n_users, self.turnover.day)
+        return columns
+
+    def play(
+        self, state: SessionState, actions: Any, n_environments: int | None = None
+    ) -> tuple[SessionState, Outcome, Columns]:
         """Take actions (B, n); return the next state, the outcome, and the info columns of the step.
+
+        `n_environments` counts those that take no step, too; None for B.
 
         Raises:
             HsrlError: for an action outside the space.
@@ -115,25 +148,27 @@ class SlateSessions:
         after, outcome = self.core.transition(state, slate)
         if self.onboarder is not None:
             self.onboarder.observe(profile, state.history, slate, outcome.clicks)
-        info = {
+        info: Columns = {
             "slate": slate.cpu().numpy(),
             "clicks": outcome.clicks.to(torch.uint8).cpu().numpy(),
             "patience": after.patience.cpu().numpy().copy(),  # not a view of the state
             "patience_before": state.patience.cpu().numpy().copy(),
             "slate_tokens": functional.embedding(slate, self._codes).cpu().numpy(),
+            "user": state.user.cpu().numpy().copy(),
         }
         if explored is not None:
             info["explored"] = explored.cpu().numpy()
         if self.turnover is not None:
-            info.update(self._pass_time(outcome))
+            info.update(self._pass_time(outcome, n_environments))
         return after, outcome, info
 
-    def _pass_time(self, outcome: Outcome) -> dict[str, NDArray[Any]]:
+    def _pass_time(self, outcome: Outcome, n_environments: int | None) -> Columns:
         """Let a step pass; return the day (B,), and the ids that arrived (B, n) and retired (B, m) if it has ended."""
         assert self.turnover is not None
         finished = outcome.terminated | outcome.truncated
-        changed = self.turnover.pass_time(int(finished.sum()) if self.turnover.counts_sessions else 0, len(finished))
-        columns = {"day": np.full(len(finished), self.turnover.day)}
+        n_finished = int(finished.sum()) if self.turnover.counts_sessions else 0
+        changed = self.turnover.pass_time(n_finished, n_environments or len(finished), len(finished))
+        columns: Columns = {"day": np.full(len(finished), self.turnover.day)}
         if changed is not None:
             columns.update(
                 {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral
 from typing import Any, TypeVar
@@ -51,3 +52,19 @@ def whole_number(what: str, value: object, smallest: int) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < smallest:
         raise HsrlError(f"got {what} {value!r}, expected a whole number of at least {smallest}.")
     return int(value)
+
+
+def check_arguments(given: Iterable[str], called: type, more: Iterable[str] = (), what: str = "argument") -> None:
+    """Raise HsrlError for an unknown argument of a constructor.
+
+    Args:
+        given: names of the arguments.
+        called: the class that takes them.
+        more: names that are known as well.
+        what: they are called in the message.
+    """
+    known = [name for name in inspect.signature(called).parameters if name != "bundle"]
+    known += more
+    for name in given:
+        if name not in known:
+            raise unknown_name(what, name, known)

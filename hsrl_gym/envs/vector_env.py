@@ -7,26 +7,41 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.store import open_bundle
+from hsrl_gym.envs import infos
+from hsrl_gym.envs.autoreset import open_autoreset_mode, play_all, play_some
 from hsrl_gym.envs.core import SessionState
+from hsrl_gym.envs.options import read_options
 from hsrl_gym.envs.render import RENDER_MODES, check_render_mode, check_rendered, render_step
 from hsrl_gym.envs.sessions import Observation, SlateSessions
+from hsrl_gym.envs.settings import check_arguments
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
+
+VECTOR_ARGUMENTS = ("num_envs", "render_mode", "autoreset_mode")
 
 
 class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
     """B independent sessions in one batch; spaces, rewards and arguments are those of `SlateEnv`.
 
-    A user who leaves or reaches `max_steps` is replaced within the same step (`AutoresetMode.SAME_STEP`). The
-    observation is then the new user's, and `info["final_obs"]` holds the last one of the old user, as in Gymnasium's
-    own vector environments. After `reset(seed=s)`, environment i equals, step for step, the single environment after
-    `reset(seed=s + i)`.
+    After `reset(seed=s)`, environment i equals, step for step, the single environment after `reset(seed=s + i)`. What
+    follows the end of a session is Gymnasium's `autoreset_mode`:
+
+    - `"SameStep"` (default): another user arrives within the step. The observation is then the new user's, and
+      `info["final_obs"]` holds the last one of the old user. Other than in Gymnasium's own vector environments, the
+      other infos are those of the step, not of the reset; `info["final_info"]` repeats them.
+    - `"NextStep"`: the next step ignores the action, pays 0 and returns the new user's first observation. The days of a
+      catalog and onboarding do not count such a step.
+    - `"Disabled"`: call `reset(options={"reset_mask": mask})`, a bool array (B,), before the next step.
+
+    Attributes:
+        autoreset_mode: the `AutoresetMode`; it stands in `metadata`, too.
     """
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
@@ -41,21 +56,30 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         bundle: str | Path | Bundle | None = None,
         render_mode: str | None = None,
         default_bundle: str | None = "rl4rs",
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
         **settings: Any,
     ) -> None:
         """Open the bundle for `num_envs` users; `settings` are those of `SlateEnv`."""
+        check_arguments(settings, SlateSessions, ("bundle", *VECTOR_ARGUMENTS))
+        self._take_modes(num_envs, render_mode, autoreset_mode)
+        self.bundle = open_bundle(bundle, default_bundle)
+        self.sessions = SlateSessions(self.bundle, **settings)
+        self._take_spaces(self.sessions.actions.space)
+
+    def _take_modes(self, num_envs: int, render_mode: str | None, autoreset_mode: str | AutoresetMode) -> None:
         if num_envs < 1:
             raise HsrlError(f"got num_envs {num_envs}, expected at least 1.")
         check_render_mode(render_mode)
-        self.num_envs = num_envs
-        self.render_mode = render_mode
-        self.bundle = open_bundle(bundle, default_bundle)
-        self.sessions = SlateSessions(self.bundle, **settings)
-        self.single_observation_space = self.sessions.observation_space
-        self.single_action_space = self.sessions.actions.space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.autoreset_mode = open_autoreset_mode(autoreset_mode)
+        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
+
+    def _take_spaces(self, action_space: spaces.Space[Any]) -> None:
+        self.single_observation_space, self.single_action_space = self.sessions.observation_space, action_space
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._state: SessionState | None = None
+        self._ended = np.zeros(self.num_envs, dtype=bool)  # (B,), sessions that are over and not yet replaced
         self._shown: dict[str, Any] | None = None
 
     def reset(
@@ -64,49 +88,93 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start new sessions in all environments; with seed s, environment i starts the first session of seed s + i."""
+        """Start new sessions; with seed s, environment i starts the first session of seed s + i.
+
+        Args:
+            seed: s; or a list with the seed of each environment, None for one that goes on to its next session.
+            options: `user`, a row of the pool, or an array (B,) of them; `reset_mask`, a bool array (B,) of the
+                environments to reset. Without it all are reset, and with a seed the catalog returns to its first day.
+
+        Raises:
+            HsrlError: for another number of seeds, unknown options, a user that is not in the pool, or a mask at the
+                first reset.
+        """
+        chosen = read_options(options, len(self.sessions.core.profiles), self.num_envs)
+        mask = np.ones(self.num_envs, dtype=bool) if chosen.mask is None else chosen.mask
+        if self._state is None and not mask.all():
+            raise HsrlError("got a reset_mask at the first reset, expected none: call reset() first.")
+        begun = self._begin(self._seeds(seed), mask)
+        if chosen.users is not None:
+            begun = self.sessions.seat(begun, chosen.users)
+        everyone = bool(mask.all())
+        if not everyone:
+            assert self._state is not None
+            begun = begun.where(torch.as_tensor(mask, device=self.sessions.device), self._state)
+        self._state, self._ended = begun, self._ended & ~mask
+        if self._shown is not None:
+            self._shown = None if everyone else {**self._shown, "step": np.where(mask, 0, self._shown["step"])}
+        return self.sessions.observe(begun), infos.only(mask, self.sessions.greet(begun))
+
+    def _seeds(self, seed: int | list[int | None] | None) -> list[int | None]:
+        """Return the seed of each environment, None for one that goes on to its next session."""
         if isinstance(seed, list):
-            drawn = [int(self.np_random.integers(2**31)) if one is None else one for one in seed]
-            if len(drawn) != self.num_envs:
-                raise HsrlError(f"got {len(drawn)} seeds, expected one for each of the {self.num_envs} environments.")
-            self._state = self.sessions.arrive(np.array(drawn))
-        elif seed is not None or self._state is None:
-            super().reset(seed=seed)
-            first = seed if seed is not None else int(self.np_random.integers(2**31))
-            self._state = self.sessions.arrive(first + np.arange(self.num_envs))
-        else:
-            everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.sessions.device)
-            self._state = self.sessions.core.replace_finished(self._state, everyone)
-        self._shown = None
-        patience = self._state.patience.cpu().numpy().copy()  # not a view of the state
-        return self.sessions.observe(self._state), self._with_masks({"patience": patience})
+            if len(seed) != self.num_envs:
+                raise HsrlError(f"got {len(seed)} seeds, expected one for each of the {self.num_envs} environments.")
+            if self._state is not None:
+                return seed
+            return [int(self.np_random.integers(2**31)) if one is None else one for one in seed]
+        if seed is None and self._state is not None:
+            return [None] * self.num_envs
+        super().reset(seed=seed)
+        first = seed if seed is not None else int(self.np_random.integers(2**31))
+        return [first + index for index in range(self.num_envs)]
+
+    def _begin(self, seeds: list[int | None], mask: NDArray[np.bool_]) -> SessionState:
+        """Return the next sessions, and the first ones of the seeds where there are any."""
+        device = self.sessions.device
+        seeded = np.array([seed is not None for seed in seeds])
+        everyone = torch.ones(self.num_envs, dtype=torch.bool, device=device)
+        following = None if self._state is None else self.sessions.core.replace_finished(self._state, everyone)
+        if following is not None and not seeded.any():
+            return following
+        first = self.sessions.arrive([seed or 0 for seed in seeds], restart=bool(mask.all()))
+        return first if following is None else first.where(torch.as_tensor(seeded, device=device), following)
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Show B slates; finished sessions are replaced within the step.
+        """Show B slates; `autoreset_mode` says what happens to sessions that are over.
 
         Raises:
-            HsrlError: for an action outside the space.
+            HsrlError: for an action outside the space; with autoreset disabled, for a session that is over.
         """
         if self._state is None:
             raise HsrlError("step() came before reset(); call reset() first.")
-        after, outcome, columns = self.sessions.play(self._state, actions)
-        finished = outcome.terminated | outcome.truncated
-        info = self._with_masks(columns)
-        reward = outcome.reward.double().cpu().numpy()
+        if not self._ended.any():
+            played = play_all(self.sessions, self._state, actions)
+        elif self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            played = play_some(self.sessions, self._state, actions, self._ended)
+        else:
+            over = ", ".join(map(str, np.flatnonzero(self._ended)))
+            raise HsrlError(
+                f"got a step, but the sessions of environments {over} are over; call "
+                'reset(options={"reset_mask": terminated | truncated}) first.'
+            )
+        after, info = played.state, played.info
         if self.render_mode is not None:
-            self._shown = {**_copies(columns), "reward": reward.copy(), "step": after.step.cpu().numpy()}
-        done = finished.cpu().numpy()
-        if done.any():
-            info["final_obs"] = _only(done, self.sessions.observe(after))
+            shown = {**infos.copies(played.columns), "reward": played.reward.copy()}
+            self._shown = {**shown, "step": after.step.cpu().numpy().copy()}
+        done = played.terminated | played.truncated
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._ended = done
+        elif done.any():
+            info["final_obs"] = infos.rows_of(self.sessions.observe(after), done)
             info["_final_obs"] = done
-            info["final_info"] = self._with_masks(_copies(columns), done)
+            info["final_info"] = infos.with_masks(infos.copies(played.columns), done)
             info["_final_info"] = done.copy()
-            after = self.sessions.core.replace_finished(after, finished)
+            after = self.sessions.core.replace_finished(after, torch.as_tensor(done, device=self.sessions.device))
         self._state = after
-        terminated, truncated = outcome.terminated.cpu().numpy(), outcome.truncated.cpu().numpy()
-        return self.sessions.observe(after), reward, terminated, truncated, info
+        return self.sessions.observe(after), played.reward, played.terminated, played.truncated, info
 
     @property
     def catalog(self) -> Catalog:
@@ -134,29 +202,8 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         shown: list[dict[str, Any] | None] = [None] * self.num_envs
         if self._shown is not None:
             columns = self._shown
-            shown = [{name: values[i] for name, values in columns.items()} for i in range(self.num_envs)]
+            shown = [
+                {name: values[i] for name, values in columns.items()} if columns["step"][i] else None
+                for i in range(self.num_envs)
+            ]
         return tuple(render_step(self.bundle, self.sessions.params, one) for one in shown)
-
-    def _with_masks(self, columns: dict[str, NDArray[Any]], present: NDArray[Any] | None = None) -> dict[str, Any]:
-        """Return info columns with Gymnasium's `_name` masks of the environments that they hold for."""
-        everyone = np.ones(self.num_envs, dtype=bool) if present is None else present
-        info: dict[str, Any] = dict(columns)
-        info.update({f"_{name}": everyone.copy() for name in columns})
-        return info
-
-
-def _copies(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name: values.copy() for name, values in columns.items()}
-
-
-def _only(done: NDArray[np.bool_], observation: Observation) -> NDArray[Any]:
-    """Return (B,) objects: the observation of each environment that is done, None elsewhere (Gymnasium's form).
-
-    The results are views of `observation`, which the caller must not use otherwise.
-    """
-    final = np.full(len(done), None, dtype=object)
-    rows = np.flatnonzero(done)
-    names, columns = list(observation), zip(*(values[rows] for values in observation.values()), strict=True)
-    for row, values in zip(rows, columns, strict=True):  # only the finished ones
-        final[row] = dict(zip(names, values, strict=True))
-    return final

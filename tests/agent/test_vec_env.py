@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.vec_env import SlateVecEnv, as_sb3
@@ -67,3 +68,33 @@ def test_only_our_vector_env_is_adapted(toy_world: Bundle) -> None:
     other = gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
     with pytest.raises(HsrlError, match="expected the SlateVectorEnv"):
         as_sb3(other)
+
+
+def test_sb3_needs_the_next_session_in_the_same_step(toy_world: Bundle) -> None:
+    assert make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world).get_attr("autoreset_mode") == [AutoresetMode.SAME_STEP] * 2
+    for mode in ("NextStep", "Disabled"):
+        with pytest.raises(HsrlError, match=f'got environments with autoreset_mode="{mode}", expected "SameStep"'):
+            make_vec_env("HSRL-ML1M-v0", 2, bundle=toy_world, autoreset_mode=mode)
+        with pytest.raises(HsrlError, match='expected "SameStep"'):
+            as_sb3(gymnasium.make_vec("HSRL-ML1M-v0", num_envs=2, bundle=toy_world, autoreset_mode=mode))
+
+
+def test_infos_and_options_of_a_reset(toy_world: Bundle) -> None:
+    env = make_vec_env("HSRL-ML1M-v0", 3, seed=1, bundle=toy_world)
+    inner = env.venv  # VecMonitor keeps empty infos of its own
+    env.set_options({"user": 5})
+    env.reset()
+    assert [info["user"] for info in inner.reset_infos] == [5, 5, 5]
+    step_keys = set(env.step(np.stack([env.action_space.sample() for _ in range(3)]))[3][0])
+    assert step_keys - set(inner.reset_infos[0]) <= {"TimeLimit.truncated", "terminal_observation", "episode"}
+    env.set_options([{"user": 1}, {"user": 2}, {"user": 3}])
+    env.reset()
+    assert [info["user"] for info in inner.reset_infos] == [1, 2, 3]
+    env.reset()  # options are used once
+    assert [info["user"] for info in inner.reset_infos] != [1, 2, 3]
+    env.set_options([{"user": 1}, {}, {}])
+    with pytest.raises(HsrlError, match="got user in the reset options of some environments, expected it in all"):
+        env.reset()
+    env.set_options({"usr": 1})
+    with pytest.raises(HsrlError, match="unknown reset option 'usr'; did you mean user"):
+        env.reset()

@@ -57,7 +57,7 @@ def test_a_step_says_what_happened(mode: str, reward: str) -> None:
     env = small(action_mode=mode, reward=reward, steps_per_day=4, initial_patience=60.0, max_steps=40)
     market, world = env.sessions.market, env.sessions.core
     before, info = env.reset(seed=5)
-    assert info == {"patience": 60.0}
+    assert info["patience"] == info["patience_before"] == 60.0
     env.action_space.seed(5)
     patience, n_clicks, n_conversions = 60.0, 0, 0
     for step in range(1, 25):
@@ -279,12 +279,11 @@ def test_unknown_settings(settings: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("make", [AdsEnv, AdsVectorEnv])
 def test_arguments_of_other_environments_are_refused_in_one_line(make: Any) -> None:
-    with pytest.raises(
-        HsrlError, match=r"got churn, bundle, slate_size for HSRL-Ads-v0, expected any of market, .*"
-    ) as error:
+    with pytest.raises(HsrlError, match=r"unknown argument of HSRL-Ads-v0 'churn'; known: action_mode, .*") as error:
         make(churn={"every": 3}, market=SMALL, bundle=None, slate_size=1)
     assert "steps_per_day" in str(error.value)
     assert "render_mode" in str(error.value)
+    assert ("autoreset_mode" in str(error.value)) == (make is AdsVectorEnv)
     assert "\n" not in str(error.value)
 
 

@@ -14,7 +14,8 @@ from hsrl_gym.items.catalog import Catalog
 class AdsDays:
     """Counts steps, and opens the next day of market, catalog and recall after the last step of a day.
 
-    Every environment of a batch takes the same steps, so the day is the same for all of them.
+    The day is the same for all environments of a batch. A step counts by the share of them that take it, which is all
+    but those that are being reset (`autoreset_mode="NextStep"`).
 
     Attributes:
         day: today; counted on after the end of the calendar.
@@ -28,23 +29,27 @@ class AdsDays:
         """
         self.steps, self.first = whole_number("steps_per_day", steps, 1), whole_number("start_day", first, 0)
         self.market, self.catalog, self.recall = market, catalog, recall
-        self.day, self._n_steps = -1, 0  # no day is open yet
+        self.day, self._elapsed = -1, 0  # no day is open yet
         self._open(self.first)
 
     def restart(self) -> None:
         """Return to the first day."""
-        self._n_steps = 0
+        self._elapsed = 0
         if self.day != self.first:
             self.catalog.restart()
             self._open(self.first)
 
-    def pass_step(self) -> dict[str, NDArray[np.intp]]:
-        """Count a step; after the last one of a day, open the next and return what came and went, else nothing.
+    def pass_step(self, n_environments: int = 1, n_playing: int | None = None) -> dict[str, NDArray[np.intp]]:
+        """Count a step that `n_playing` of the environments took, None for all of them.
 
-        See `AdsMarket.changes`.
+        After the last one of a day, open the next and return what came and went, else nothing. See
+        `AdsMarket.changes`.
         """
-        self._n_steps += 1
-        return {} if self._n_steps % self.steps else self.end()
+        self._elapsed += n_environments if n_playing is None else n_playing
+        if self._elapsed < self.steps * n_environments:
+            return {}
+        self._elapsed -= self.steps * n_environments
+        return self.end()
 
     def end(self) -> dict[str, NDArray[np.intp]]:
         """Open the next day, and return what came and went."""

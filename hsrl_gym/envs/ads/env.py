@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from hsrl_gym.envs.ads.sessions import AdsSessions, open_sessions
 from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.envs.render import check_render_mode
-from hsrl_gym.envs.vector_env import SlateVectorEnv
+from hsrl_gym.envs.vector_env import VECTOR_ARGUMENTS, SlateVectorEnv
 from hsrl_gym.errors import HsrlError
 
 
@@ -38,7 +38,8 @@ class AdsEnv(SlateEnv):
     advertiser, 1 on average. `"revenue"`: what the advertiser pays, the bid for a click, 1 on average.
 
     ## Starting State
-    A logged request of a user, with the clicks until then, chosen by the seed and the number of the episode.
+    A logged request of a user, with the clicks until then, chosen by the seed and the number of the episode, or by
+    `reset(options={"user": row of the pool})`.
 
     ## Episode End
     Terminated when patience falls below 1; as in `SlateEnv`, and under every reward rule by clicks alone. Truncated
@@ -46,8 +47,9 @@ class AdsEnv(SlateEnv):
 
     ## Info
     `slate` (1,), `clicks` (1,), `conversions` (1,), `cost` (1,), `slate_tokens` (1, L), `patience`, `patience_before`,
-    and `day`, that of the next request. On the last step of a day also `arrived` and `retired`, the ids that came and
-    went after it, and `spent`, those of the retired whose budget was spent.
+    `user`, and `day`, that of the next request; after a reset as in `SlateEnv`. Only on the last step of a day there
+    are also `arrived` and `retired`, the ids that came and went after it, and `spent`, those of the retired whose
+    budget was spent.
 
     ## Arguments
     - `market`: settings of `AdsConfig` as a dict, for instance `{"n_ads": 2_000, "n_campaigns": 250}`; `market_seed=0`.
@@ -68,7 +70,7 @@ class AdsEnv(SlateEnv):
         # Not SlateEnv's own: there is no bundle to open.
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self.sessions = open_sessions(settings)
+        self.sessions = open_sessions(settings, ("render_mode",))
         self.bundle = self.sessions.bundle
         self.observation_space = self.sessions.observation_space
         self.action_space = self.sessions.candidate_mode.space
@@ -96,22 +98,19 @@ class AdsVectorEnv(SlateVectorEnv):
 
     sessions: AdsSessions
 
-    def __init__(self, num_envs: int = 1, render_mode: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        num_envs: int = 1,
+        render_mode: str | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        **settings: Any,
+    ) -> None:
         """Make or find the market for `num_envs` users; `settings` are those of `AdsEnv`."""
         # Not SlateVectorEnv's own: there is no bundle to open.
-        if num_envs < 1:
-            raise HsrlError(f"got num_envs {num_envs}, expected at least 1.")
-        check_render_mode(render_mode)
-        self.num_envs = num_envs
-        self.render_mode = render_mode
-        self.sessions = open_sessions(settings)
+        self._take_modes(num_envs, render_mode, autoreset_mode)
+        self.sessions = open_sessions(settings, VECTOR_ARGUMENTS)
         self.bundle = self.sessions.bundle
-        self.single_observation_space = self.sessions.observation_space
-        self.single_action_space = self.sessions.candidate_mode.space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._state = None
-        self._shown = None
+        self._take_spaces(self.sessions.candidate_mode.space)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the masks (B, sum(nvec)) bool of tokens that some candidate of each request has."""

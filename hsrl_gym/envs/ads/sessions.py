@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ from hsrl_gym.envs.ads.recall import Recall
 from hsrl_gym.envs.ads.world import AdsUsers
 from hsrl_gym.envs.ads.world_bundle import open_ads
 from hsrl_gym.envs.core import Outcome, SessionParams, SessionState
+from hsrl_gym.envs.infos import Columns
 from hsrl_gym.envs.sessions import Observation, SlateSessions
-from hsrl_gym.envs.settings import from_json, whole_number
+from hsrl_gym.envs.settings import check_arguments, from_json, whole_number
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
 from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.users.profile import PROFILE_LIMIT
@@ -84,17 +84,25 @@ class AdsSessions(SlateSessions):
             }
         )
 
-    def arrive(self, seeds: NDArray[np.int64]) -> SessionState:
-        """Return B users in the first episode of the given seeds (B,), on the first day."""
+    def _restart(self) -> None:
         self.days.restart()
-        seed = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
-        return self.core.initial(seed, torch.zeros_like(seed))
 
-    def play(self, state: SessionState, actions: Any) -> tuple[SessionState, Outcome, dict[str, NDArray[Any]]]:
+    def greet(self, state: SessionState) -> Columns:
+        """See `SlateSessions.greet`."""
+        columns, n_users = super().greet(state), len(state.user)
+        columns["conversions"] = np.zeros((n_users, 1), np.uint8)
+        columns["cost"] = np.zeros((n_users, 1), np.float32)
+        columns["day"] = np.full(n_users, self.days.day)
+        return columns
+
+    def play(
+        self, state: SessionState, actions: Any, n_environments: int | None = None
+    ) -> tuple[SessionState, Outcome, Columns]:
         """Take actions (B, n); return the next state, the outcome, and the info columns of the step.
 
-        After the last step of a day the next day begins: what came and went is in `arrived`, `retired` and `spent`, and
-        the next observation shows candidates of the new day.
+        `n_environments` counts those that take no step, too; None for B. After the last step of a day the next day
+        begins: what came and went is in `arrived`, `retired` and `spent`, and the next observation shows candidates of
+        the new day.
 
         Raises:
             HsrlError: for an action outside the space.
@@ -119,9 +127,11 @@ class AdsSessions(SlateSessions):
             "patience": after.patience.clone(),  # not a view of the state
             "patience_before": state.patience.clone(),
             "slate_tokens": self._codes[slate],
+            "user": state.user.clone(),
         }
-        info = {name: column.cpu().numpy() for name, column in columns.items()}
-        info.update({name: np.tile(ids, (n_users, 1)) for name, ids in self.days.pass_step().items()})
+        info: Columns = {name: column.cpu().numpy() for name, column in columns.items()}
+        changes = self.days.pass_step(n_environments or n_users, n_users)
+        info.update({name: np.tile(ids, (n_users, 1)) for name, ids in changes.items()})
         info["day"] = np.full(n_users, self.days.day)
         return after, outcome, info
 
@@ -139,14 +149,11 @@ class AdsSessions(SlateSessions):
         return self.candidate_mode.masks(self._codes[self.candidates(state)])
 
 
-def open_sessions(settings: Mapping[str, Any]) -> AdsSessions:
-    """Return the sessions of the arguments that an environment was made with.
+def open_sessions(settings: Mapping[str, Any], more: Iterable[str] = ()) -> AdsSessions:
+    """Return the sessions of the arguments that an environment was made with; it takes `more` itself.
 
     Raises:
         HsrlError: for an unknown one, those of other environments included.
     """
-    known = [*inspect.signature(AdsSessions).parameters, "render_mode"]
-    unknown = [name for name in settings if name not in known]
-    if unknown:
-        raise HsrlError(f"got {', '.join(unknown)} for HSRL-Ads-v0, expected any of {', '.join(known)}.")
+    check_arguments(settings, AdsSessions, more, "argument of HSRL-Ads-v0")
     return AdsSessions(**settings)
