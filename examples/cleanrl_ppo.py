@@ -44,9 +44,8 @@ class Agent(nn.Module):
         n_items = int(observation_space["history"].high.max())
         self.nvec = action_space.nvec.tolist()
         self.items = nn.Embedding(n_items + 1, width, padding_idx=0)
-        self.body = nn.Sequential(
-            nn.Linear(observation_space["profile"].shape[0] + width, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh()
-        )
+        n_inputs = observation_space["profile"].shape[0] + width
+        self.body = nn.Sequential(nn.Linear(n_inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh())
         self.actor, self.critic = nn.Linear(width, sum(self.nvec)), nn.Linear(width, 1)
         nn.init.orthogonal_(self.actor.weight, 0.01)
         nn.init.orthogonal_(self.critic.weight, 1.0)
@@ -82,7 +81,8 @@ log_probs, rewards, dones, values = (torch.zeros(T, B) for _ in range(4))
 observation, _ = envs.reset(seed=args.seed)
 obs, so_far, finished, started = tensors(observation), np.zeros(B), [], time.time()
 
-for update in range(1, max(1, args.steps // (B * T)) + 1):
+n_updates = max(1, args.steps // (B * T))
+for update in range(1, n_updates + 1):
     seen = []
     for t in range(T):
         with torch.no_grad():
@@ -126,7 +126,7 @@ for update in range(1, max(1, args.steps // (B * T)) + 1):
             nn.utils.clip_grad_norm_(agent.parameters(), args.max_grad_norm)
             optimizer.step()
 
-    if finished and (update % 4 == 0 or update * B * T >= args.steps):
+    if finished and (update % 4 == 0 or update == n_updates):
         speed = update * B * T / (time.time() - started)
         print(f"user-steps {update * B * T:6d}  mean return {np.mean(finished):.2f}  ({speed:.0f} steps/s)", flush=True)
         finished = []

@@ -77,4 +77,4 @@ for epoch in range(args.epochs):
 held_out = make_vec_env(args.env, num_envs=32, seed=1000, simulator="eval")  # users whom the records do not know
 learned, _ = evaluate_policy(policy, held_out, n_eval_episodes=args.episodes)
 recorded = np.mean([reward.sum() for reward in earned])
-print(f"mean return {recorded:.2f} of the {len(rewards)} recorded slates, {learned:.2f} of the policy learned from them")
+print(f"mean return {recorded:.2f} of the {len(rewards)} recorded slates, {learned:.2f} of what was learned from them")

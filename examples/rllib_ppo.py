@@ -1,6 +1,6 @@
 """PPO of RLlib's new API stack; a connector flattens profile and history, which its default networks do not take apart.
 
-Install: pip install -c constraints-rllib.txt -e . 'ray[rllib]'      (RLlib pins an older Gymnasium: use its own venv)
+Install: pip install -c constraints-rllib.txt -e . 'ray[rllib]'   # in its own venv: RLlib pins an older Gymnasium
 Run:     python examples/rllib_ppo.py --steps 16384
 """
 
@@ -15,7 +15,6 @@ parser.add_argument("--env", default="HSRL-RL4RS-v0")
 parser.add_argument("--steps", type=int, default=16_384, help="user-steps of training")
 parser.add_argument("--num-env-runners", type=int, default=0, help="processes that act; 0 acts in this one")
 args = parser.parse_args()
-
 
 config = (
     PPOConfig()

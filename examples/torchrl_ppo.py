@@ -78,7 +78,8 @@ replay = TensorDictReplayBuffer(
 )
 
 collected = 0
-for batch in Collector(env, actor, frames_per_batch=BATCH, total_frames=args.steps, auto_register_policy_transforms=False):
+frames = {"frames_per_batch": BATCH, "total_frames": args.steps}
+for batch in Collector(env, actor, **frames, auto_register_policy_transforms=False):
     collected += batch.numel()
     for _ in range(4):
         with torch.no_grad():
