@@ -1,7 +1,7 @@
 """Record sessions with Minari, and learn from the records alone: behaviour cloning, weighted by what a slate earned.
 
 Install: pip install -c constraints.txt -e '.[examples]'
-Run:     python examples/minari_offline.py --steps 16384
+Run:     python examples/minari_offline.py --steps 4096
 
 d3rlpy's algorithms do not fit: they take one discrete action or a Box, and a slate is a MultiDiscrete of K x L tokens.
 """
@@ -19,7 +19,7 @@ from hsrl_agent import HSRLPolicy, make_vec_env
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--env", default="HSRL-RL4RS-v0")
-parser.add_argument("--steps", type=int, default=16_384, help="user-steps to record")
+parser.add_argument("--steps", type=int, default=4096, help="user-steps to record")
 parser.add_argument("--dataset", default="hsrl/random-v0", help="its name in Minari's folder, MINARI_DATASETS_PATH")
 parser.add_argument("--learning-rate", type=float, default=3e-3)
 parser.add_argument("--epochs", type=int, default=8)
@@ -49,7 +49,7 @@ env.close()
 
 # Load it as anybody would: the environment comes with it, and with the environment the meaning of the actions.
 dataset = minari.load_dataset(args.dataset)
-space = dataset.recover_environment().action_space
+played = dataset.recover_environment()
 profile, history, slates, earned = [], [], [], []
 for episode in dataset.iterate_episodes():
     steps = len(episode.rewards)
@@ -62,7 +62,7 @@ actions, rewards = torch.as_tensor(np.concatenate(slates)), torch.as_tensor(np.c
 weights = ((rewards - rewards.mean()) / rewards.std()).exp().clamp(max=20.0)  # a better slate counts for more
 
 torch.manual_seed(0)
-policy = HSRLPolicy(dataset.observation_space, space, lambda _: args.learning_rate)
+policy = HSRLPolicy(played.observation_space, played.action_space, lambda _: args.learning_rate)
 for epoch in range(args.epochs):
     losses = []
     for rows in torch.randperm(len(rewards)).split(128):

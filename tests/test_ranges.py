@@ -1,4 +1,4 @@
-"""The versions that pyproject.toml allows are tested at both ends: `make test` installs one, `make ranges` the other."""
+"""The versions that pyproject.toml allows are tested: `make test` installs the newest, `make ranges` the lowest."""
 
 from __future__ import annotations
 
