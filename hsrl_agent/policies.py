@@ -11,19 +11,21 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from hsrl_agent.distributions import SlateDistribution
 from hsrl_agent.encoder import SASRec
 from hsrl_agent.networks import copy_shared_weights
+from hsrl_agent.unfit import NotForEveryAlgorithm
 from hsrl_gym.envs.actions import SlateSpace
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
 from hsrl_gym.items.codebook import Codebook
 
 
-class SlatePolicy(ActorCriticPolicy):
+class SlatePolicy(NotForEveryAlgorithm, ActorCriticPolicy):
     """An actor-critic whose actions are slates of K different live items.
 
     A subclass defines how a state is scored and how a slate is encoded as an action. Sampling without replacement,
@@ -83,6 +85,10 @@ class SlatePolicy(ActorCriticPolicy):
                 f"{cls.__name__} got the observation space {observation_space}, expected Dict(profile, history)"
                 f"{', perhaps with candidates' if cls.accepts_candidates else ''}."
             )
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Return one that does nothing: the encoder stands in the network."""
+        return BaseFeaturesExtractor(self.observation_space, features_dim=1)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         """Return the constructor arguments that `BasePolicy.load` needs."""

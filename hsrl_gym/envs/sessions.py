@@ -17,6 +17,7 @@ from hsrl_gym.envs.actions import ACTION_MODES, ActionMode
 from hsrl_gym.envs.churn import Churn, open_turnover
 from hsrl_gym.envs.core import Outcome, SessionParams, SessionState, SlateCore
 from hsrl_gym.envs.infos import Columns
+from hsrl_gym.envs.observations import HistorySpace
 from hsrl_gym.envs.onboarding import Onboarding, open_onboarder
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
 from hsrl_gym.items.catalog import Catalog
@@ -69,7 +70,7 @@ class SlateSessions:
         self.observation_space = spaces.Dict(
             {
                 "profile": spaces.Box(-PROFILE_LIMIT, PROFILE_LIMIT, (width,), np.float32),
-                "history": spaces.Box(0, bundle.n_items, (length,), np.int32),
+                "history": HistorySpace(length, self.catalog.codebook),
             }
         )
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from agents import ENV, make
+from gymnasium import spaces
+from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.preprocessing import preprocess_obs
 
-from hsrl_agent import make_vec_env
-from hsrl_agent.features import SASRecExtractor
+from hsrl_agent import HSRLPolicy, ItemPolicy, SASRecExtractor, make_vec_env
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.bundle.store import PACKAGED
@@ -67,3 +72,51 @@ def test_noise_can_be_a_number(toy_world: Bundle) -> None:
 def test_bad_input(toy_world: Bundle) -> None:
     with pytest.raises(HsrlError, match='expected an hsrl_gym environment with action_mode="hyper"'):
         METHODS["ddpg"].make(make_vec_env(ENV, 2, bundle=toy_world, action_mode="item"), 0)
+
+
+SMALL: dict[str, Any] = {"n_steps": 4, "batch_size": 8, "n_epochs": 1, "seed": 0}
+
+
+def test_the_class_alone_is_enough(toy_world: Bundle, tmp_path: Path) -> None:
+    """The items come with the observation space; a saved agent has them, too."""
+    env = make_vec_env(ENV, 4, seed=0, bundle=toy_world, action_mode="item")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = PPO("MultiInputPolicy", env, policy_kwargs={"features_extractor_class": SASRecExtractor}, **SMALL)
+        model.learn(32)
+    extractor = model.policy.features_extractor
+    assert isinstance(extractor, SASRecExtractor)
+    np.testing.assert_array_equal(extractor.encoder.item_features.numpy(), toy_world.codebook.item_inputs)
+    assert extractor.features_dim == 32
+    model.save(tmp_path / "agent")
+    observation = env.reset()
+    for again in (PPO.load(tmp_path / "agent"), PPO.load(tmp_path / "agent", env)):
+        expected = model.predict(observation, deterministic=True)[0]
+        np.testing.assert_array_equal(again.predict(observation, deterministic=True)[0], expected)
+
+
+def test_spaces_without_items_are_refused(toy_world: Bundle) -> None:
+    space = make_vec_env(ENV, 2, bundle=toy_world).observation_space
+    assert isinstance(space, spaces.Dict)
+    plain = spaces.Dict({"profile": space["profile"], "history": spaces.Box(0, 12, (5,), np.int32)})
+    with pytest.raises(HsrlError, match="knows no items, expected that of an hsrl_gym environment; or pass"):
+        SASRecExtractor(plain)
+    assert SASRecExtractor(plain, toy_world.codebook.item_inputs).features_dim == 32
+    for other in (space["history"], spaces.Dict({"history": space["history"]})):
+        with pytest.raises(HsrlError, match=r"expected Dict\(profile, history\) of an hsrl_gym environment"):
+            SASRecExtractor(other)
+
+
+def test_sb3s_own_extractor_is_warned_of(toy_world: Bundle) -> None:
+    env = make_vec_env(ENV, 2, bundle=toy_world, action_mode="item")
+    with pytest.warns(UserWarning, match="the ids of `history` reach this network as plain numbers") as caught:
+        PPO("MultiInputPolicy", env, **SMALL)
+    assert len(caught) == 1
+    assert "SASRecExtractor" in str(caught[0].message)
+
+
+def test_our_policies_are_not_warned_of(toy_world: Bundle) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for policy, mode in ((HSRLPolicy, "sid"), (ItemPolicy, "item")):
+            A2C(policy, make_vec_env(ENV, 2, bundle=toy_world, action_mode=mode), n_steps=4, seed=0).learn(8)

@@ -84,6 +84,7 @@ def test_without_semantic_ids_tokens_take_the_new_vectors(tiny_bundle: Bundle) -
     assert policy.network.codes[item - 1].tolist() == [item - 1]
 
 
+@pytest.mark.filterwarnings("ignore:the ids of `history`")
 @pytest.mark.parametrize(("agent_class", "policy"), [(PPO, "MultiInputPolicy"), (A2C, HSRLPolicy), (PPO, HSRLPolicy)])
 def test_sb3s_own_algorithms_go_on(tiny_bundle: Bundle, agent_class: Any, policy: Any) -> None:
     env = vec_env(tiny_bundle, churn=CHURN)

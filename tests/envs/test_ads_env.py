@@ -251,6 +251,7 @@ def test_sb3_gets_the_feedback() -> None:
             assert ("spent" in info) == ("arrived" in info) == (step == 2)
 
 
+@pytest.mark.filterwarnings("ignore:the ids of `history`")
 def test_ppo_learns_in_it() -> None:
     """SB3's own policy takes the spaces as they are; it goes through days without a line of code."""
     env = make_vec_env("HSRL-Ads-v0", 4, seed=0, market=SMALL, steps_per_day=6)

@@ -164,21 +164,24 @@ def test_days_do_not_count_skipped_steps(tiny_bundle: Bundle, unit: str) -> None
 
 
 def test_a_day_ends_after_the_steps_that_were_played(tiny_bundle: Bundle) -> None:
-    """One session ends at once by the mask's reset; its skipped steps make the day no shorter."""
-    env = SlateVectorEnv(4, tiny_bundle, autoreset_mode="NextStep", churn={"every": 5, "held_back": 0.3}, **SETTINGS)
+    """Sessions end at different times: a step of which two users were spared is half a step of the day."""
+    churn = {"every": 5, "held_back": 0.3}
+    env = SlateVectorEnv(4, tiny_bundle, autoreset_mode="NextStep", churn=churn, initial_patience=9.0)
     env.action_space.seed(0)
     env.reset(seed=3)
-    played, days = 0, []
+    played, n_mixed, days = 0, 0, [0]
     waiting = np.zeros(4, dtype=bool)
     for _ in range(40):
         _, _, terminated, truncated, info = env.step(env.action_space.sample())
         played += int((~waiting).sum())
+        n_mixed += 0 < waiting.sum() < 4
         assert (info["day"] == played // 20).all()
-        assert ("arrived" in info) == (played // 20 > (days[-1] if days else 0))
+        assert ("arrived" in info) == (played // 20 > days[-1])
         if "arrived" in info:
             np.testing.assert_array_equal(info["_arrived"], ~waiting)
         days.append(played // 20)
         waiting = terminated | truncated
+    assert n_mixed > 3
     assert days[-1] < 40 // 5
 
 

@@ -20,6 +20,7 @@ from hsrl_gym.envs.ads.world import AdsUsers
 from hsrl_gym.envs.ads.world_bundle import open_ads
 from hsrl_gym.envs.core import Outcome, SessionParams, SessionState
 from hsrl_gym.envs.infos import Columns
+from hsrl_gym.envs.observations import HistorySpace
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.envs.settings import check_arguments, from_json, whole_number
 from hsrl_gym.errors import HsrlError, open_device, unknown_name
@@ -79,7 +80,7 @@ class AdsSessions(SlateSessions):
         self.observation_space = spaces.Dict(
             {
                 "profile": spaces.Box(-PROFILE_LIMIT, PROFILE_LIMIT, (config.n_profile,), np.float32),
-                "history": spaces.Box(0, n_ads, (length,), np.int32),
+                "history": HistorySpace(length, self.catalog.codebook),
                 "candidates": spaces.Box(0, n_ads, (config.n_candidates,), np.int32),
             }
         )
