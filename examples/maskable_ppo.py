@@ -10,8 +10,7 @@ import numpy as np
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks
 
-from hsrl_agent import make_vec_env
-from hsrl_agent.features import SASRecExtractor
+from hsrl_agent import SASRecExtractor, make_vec_env
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--env", default="HSRL-RL4RS-v0")
@@ -21,14 +20,13 @@ args = parser.parse_args()
 # Every 9 steps a tenth of the items goes and another tenth comes.
 env = make_vec_env(args.env, num_envs=32, seed=0, action_mode="item", churn={"every": 9})
 # MultiInputPolicy would read the ids of the history as quantities; this encoder looks them up.
-encoder = {"item_features": env.action_space.codebook.item_inputs}
 model = MaskablePPO(
     "MultiInputPolicy",
     env,
     n_steps=16,
     batch_size=128,
     learning_rate=1e-3,
-    policy_kwargs={"features_extractor_class": SASRecExtractor, "features_extractor_kwargs": encoder},
+    policy_kwargs={"features_extractor_class": SASRecExtractor},
     seed=0,
     device="cpu",
 )
