@@ -33,7 +33,7 @@ model = MaskablePPO(
 model.learn(args.steps)
 returns = [episode["r"] for episode in model.ep_info_buffer]
 
-observation, asked, on_sale = env.reset(), [], 0
+observation, asked = env.reset(), []
 for _ in range(20):
     masks = np.array(get_action_masks(env))  # (B, K * N) bool
     actions, _ = model.predict(observation, action_masks=masks)
