@@ -6,6 +6,7 @@ Run:     python examples/rllib_ppo.py --steps 16384
 
 import argparse
 
+import ray
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
@@ -16,6 +17,7 @@ parser.add_argument("--steps", type=int, default=16_384, help="user-steps of tra
 parser.add_argument("--num-env-runners", type=int, default=0, help="processes that act; 0 acts in this one")
 args = parser.parse_args()
 
+ray.init(include_dashboard=False)
 config = (
     PPOConfig()
     .environment(f"hsrl_gym:{args.env}", env_config={"action_mode": "sid"})  # "module:id" imports it in every process
