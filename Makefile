@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+QUIETLY := --quiet --disable-pip-version-check
+TESTS := hypothesis pytest pytest-benchmark # what the tests need
 
-.PHONY: table2 test lint types install docs bundles gpu clean
+.PHONY: table2 test lint types install docs bundles gpu examples ranges clean
 
 table2: $(VENV)/.installed
 	$(BIN)/python benchmarks/compare.py --preset quick --jobs 2 --out results/table2
@@ -34,19 +36,47 @@ bundles: $(VENV)/.installed
 gpu: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/gpu.py
 
+# The examples for other libraries, in a short form. RLlib and RL Zoo pin others and have environments of their own.
+examples: $(VENV)/.installed-dev $(VENV)-rllib/.installed $(VENV)-rl-zoo/.installed
+	$(BIN)/python -m pytest tests/examples tests/agent/test_examples.py -rs
+	$(VENV)-rllib/bin/python -m pytest tests/examples -k rllib
+	$(VENV)-rl-zoo/bin/python -m pytest tests/examples -k rl_zoo
+
+# The lowest versions that pyproject.toml allows. Their own warnings of what has changed since are no errors here.
+ranges: $(VENV)-lowest/.installed
+	$(VENV)-lowest/bin/python -m pytest -m 'not slow and not speed and not cuda' \
+		-W ignore::DeprecationWarning -W ignore::FutureWarning -p no:cacheprovider \
+		tests/test_ranges.py tests/bundle tests/data tests/envs tests/gym tests/items \
+		tests/agent/test_hsrl.py tests/agent/test_policies.py tests/agent/test_ppo.py tests/agent/test_vec_env.py
+
 # Constrained as a whole: one torch for everybody, and a CPU build that is already in .venv stays.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt -e '.[dev,examples]'
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt -e '.[docs]'
+	touch $@
+
+$(VENV)-rllib/.installed: pyproject.toml constraints-rllib.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install $(QUIETLY) -c constraints-rllib.txt -e . 'ray[rllib]' $(TESTS)
+	touch $@
+
+$(VENV)-rl-zoo/.installed: pyproject.toml constraints-rl-zoo.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install $(QUIETLY) -c constraints-rl-zoo.txt -e . rl_zoo3 $(TESTS)
+	touch $@
+
+$(VENV)-lowest/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install $(QUIETLY) -c constraints-lowest.txt -e . $(TESTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) results build site *.egg-info
+	rm -rf $(VENV) $(VENV)-* results build site *.egg-info

@@ -16,6 +16,7 @@ from gymnasium.wrappers.vector import (
     NormalizeObservation,
     RecordEpisodeStatistics,
 )
+from packaging.version import Version
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.ads.env import AdsEnv, AdsVectorEnv
@@ -278,8 +279,10 @@ def test_gymnasiums_vector_observation_wrappers_take_it(tiny_bundle: Bundle, mod
     env = wrapper(SlateVectorEnv(3, tiny_bundle, autoreset_mode=mode, **SETTINGS))
     env.action_space.seed(0)
     observation, _ = env.reset(seed=0)
+    # An older NormalizeObservation declares the space of what it takes, not of what it returns.
+    tells_its_space = Version(gymnasium.__version__) >= Version("1.4") or not isinstance(env, NormalizeObservation)
     for _ in range(12):
-        assert env.observation_space.contains(observation)
+        assert not tells_its_space or env.observation_space.contains(observation)
         observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
         done = terminated | truncated
         if mode == "Disabled" and done.any():

@@ -11,6 +11,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 from numpy.typing import NDArray
+from packaging.version import Version
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.env import SlateEnv
@@ -128,6 +129,10 @@ def test_gymnasium_can_make_its_own_vector_too(tiny_bundle_folder: Path) -> None
     env.close()
 
 
+@pytest.mark.skipif(
+    Version(gymnasium.__version__) < Version("1.4"),
+    reason="RecordEpisodeStatistics counts wrongly with SAME_STEP before Gymnasium 1.4",
+)
 def test_gymnasiums_wrappers_take_it(tiny_bundle: Bundle) -> None:
     env = gymnasium.wrappers.vector.RecordEpisodeStatistics(SlateVectorEnv(4, tiny_bundle, **SETTINGS))
     env.action_space.seed(0)
