@@ -1,0 +1,296 @@
+"""A killed command leaves no half-written output, and the same command then ends as if nothing had happened.
+
+SIGKILL comes at random moments, and in every second case as soon as some file has changed: files are written quickly,
+so random moments alone would miss that. It hits the command, one of its processes, or all of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promises.promise import Say, Tested, small_bundle, work_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 10.0  # seconds within which the processes of a killed command must be gone
+STUCK = 300.0  # seconds after which a command that was to end by itself is stuck
+TIMED = ("train_seconds", "eval_seconds", "provenance")  # entries of a result that differ from run to run
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that is killed.
+
+    Attributes:
+        name: in the report.
+        arguments: of the interpreter, for an output folder.
+        result: what it has made, by name, without what differs from run to run.
+        complaints: lines about output that is neither whole nor absent.
+        old: writes an earlier output into the folder; None if there is none.
+    """
+
+    name: str
+    arguments: Callable[[Path], Sequence[str]]
+    result: Callable[[Path], Mapping[str, bytes]]
+    complaints: Callable[[Path], list[str]]
+    old: Callable[[Path], None] | None = None
+
+
+@dataclass
+class Tally:
+    """What has happened: kills that hit, completed commands, and complaints."""
+
+    n_kills: int
+    n_completed: int
+    complaints: list[str]
+
+
+def torture(command: Command, folder: Path, n_kills: int, seed: int, say: Say = lambda text: None) -> Tally:
+    """Kill a command `n_kills` times, starting it again each time, and let it end whenever it is not hit in time."""
+    draw = random.Random(f"{command.name} {seed}")
+    begun = time.monotonic()
+    process = start(command, folder / "undisturbed")
+    if process.wait() != 0:
+        raise RuntimeError(f"{command.name} fails undisturbed: {(folder / 'undisturbed.log').read_text()[-2000:]}")
+    usual = time.monotonic() - begun
+    wanted = dict(command.result(folder / "undisturbed"))
+    tally, told, place = Tally(0, 0, []), time.monotonic(), 0
+    n_missed = 0
+    while tally.n_kills < n_kills and n_missed < n_kills + 10:
+        out = folder / f"{place}"
+        if not out.exists() and command.old is not None and place % 2:
+            command.old(out)
+        process = start(command, out)
+        hit = _strike(process, out, draw, usual)
+        tally.n_kills += hit
+        n_missed += not hit
+        left = _left_over(process)
+        where = f"{command.name}, kill {tally.n_kills}, seed {seed}"
+        tally.complaints += [f"{where}: {line}" for line in (*left, *command.complaints(out))]
+        if process.returncode == 0:
+            tally.complaints += [f"{where}: {line}" for line in _compare(wanted, command.result(out))]
+            tally.n_completed += 1
+            shutil.rmtree(out)
+            place += 1
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            say(f"  {command.name}: {tally.n_kills} of {n_kills} kills, {len(tally.complaints)} complaints")
+    process = start(command, folder / f"{place}")
+    if process.wait(STUCK) != 0:
+        tally.complaints.append(f"{command.name}: status {process.returncode} of the last, undisturbed run")
+    else:
+        found = command.result(folder / f"{place}")
+        tally.complaints += [f"{command.name}, at the end: {line}" for line in _compare(wanted, found)]
+        tally.n_completed += 1
+    return tally
+
+
+def start(command: Command, out: Path) -> subprocess.Popen[bytes]:
+    """Start a command in a process group of its own, with its output in OUT.log."""
+    paths = [str(ROOT), str(ROOT / "benchmarks")]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    with Path(f"{out}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, *command.arguments(out)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=variables,
+            start_new_session=True,
+        )
+
+
+def _strike(process: subprocess.Popen[bytes], out: Path, draw: random.Random, usual: float) -> bool:
+    """Kill the process, a child of it or its group at a drawn moment; return whether it was still there."""
+    victim, by_change = draw.choice(["main", "child", "group"]), draw.random() < 0.5
+    moment, n_changes, delay = draw.uniform(0.0, usual), draw.randint(1, 12), draw.uniform(0.0, 0.003)
+    end = time.monotonic() + (STUCK if by_change else moment)
+    try:
+        before = _listing(out)
+        while time.monotonic() < end and process.poll() is None and n_changes:
+            time.sleep(0.0005 if by_change else 0.005)
+            if by_change and (now := _listing(out)) != before:
+                before, n_changes = now, n_changes - 1
+        if by_change:
+            time.sleep(delay)
+        if process.poll() is not None:
+            return False
+        children = _children(process.pid)
+        if victim == "child" and children:
+            _kill(draw.choice(children))
+            process.wait(STUCK)  # the others go on without it
+        elif victim == "main":
+            process.kill()
+            process.wait()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return True
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
+def _listing(out: Path) -> list[tuple[str, int]]:
+    """Return names and sizes of what lies in a folder and hidden beside it."""
+    found = []
+    for top in (out, *out.parent.glob(f".{out.name}*")):
+        for folder, _, names in os.walk(top):
+            for name in names:
+                with suppress(OSError):
+                    found.append((f"{folder}/{name}", os.stat(f"{folder}/{name}").st_size))
+    return sorted(found)
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _left_over(process: subprocess.Popen[bytes]) -> list[str]:
+    """Wait for the group of a process to be gone; return a complaint, and kill it, if it is not."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return []
+        time.sleep(0.02)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return [f"a process was still there {PATIENCE:g} s after the kill"]
+
+
+def _compare(wanted: Mapping[str, bytes], found: Mapping[str, bytes]) -> list[str]:
+    if wanted.keys() != found.keys():
+        return [f"got {', '.join(sorted(found)) or 'nothing'}, expected {', '.join(sorted(wanted))}"]
+    return [f"{name} is another one than undisturbed" for name in wanted if wanted[name] != found[name]]
+
+
+# The commands of the package.
+
+
+def comparison(bundle: Path) -> Command:
+    """Return `hsrl-agent compare` on a small bundle."""
+    options = ["--methods=random,popularity,a2c,hsrl-scratch", "--seeds=0,1", "--steps=64", "--n-envs=8"]
+    options += ["--episodes=10", "--checkpoints=1", "--jobs=2", "--settings=none", f"--bundle={bundle}"]
+
+    def arguments(out: Path) -> list[str]:
+        return ["-m", "hsrl_agent.evaluation.cli", "compare", *options, f"--out={out}"]
+
+    return Command("compare", arguments, tables_in, broken_results)
+
+
+def tables_in(out: Path) -> dict[str, bytes]:
+    """Return the tables in a folder and the results, without their times, by name."""
+    found = {path.name: path.read_bytes() for path in out.glob("*.md")}
+    for path in out.glob("*.csv"):
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        found[path.name] = json.dumps([_untimed(row) for row in rows]).encode()
+    results = out / "results.jsonl"
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return {**found, "results": json.dumps([_untimed(json.loads(line)) for line in lines]).encode()}
+
+
+def _untimed(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result without its times; the second number of each point of its curve is one, too."""
+    kept = {name: value for name, value in result.items() if name not in TIMED}
+    if "curve" in kept:
+        kept["curve"] = [[point[0], *point[2:]] for point in kept["curve"]]
+    return kept
+
+
+def broken_results(out: Path) -> list[str]:
+    """Return a line for each file of results or tables that is not whole."""
+    lines = []
+    for path in (*out.glob("runs/*.json"), *out.glob("results.jsonl")):
+        try:
+            text = path.read_text(encoding="utf-8")
+            for part in text.splitlines() if path.suffix == ".jsonl" else [text]:
+                json.loads(part)
+        except ValueError as error:
+            lines.append(f"{path.name} is half-written ({error})")
+    endings = {".md": b"\n", ".csv": b"\n", ".png": b"IEND\xaeB`\x82", ".html": b"</html>"}
+    for path in (path for path in out.glob("*") if path.suffix in endings):
+        if not path.read_bytes().rstrip(b" ").removesuffix(b"\n").endswith(endings[path.suffix].rstrip(b"\n")):
+            lines.append(f"{path.name} is half-written")
+    return lines
+
+
+def building(old: Path) -> Command:
+    """Return `hsrl-gym build` of a small bundle; every second one is to replace the bundle `old`."""
+    options = ["--shape=ml1m-60", "--slates=300", "--levels=2", "--vocab=8", "--pool=40", "--epochs=1", "--name=built"]
+
+    def arguments(out: Path) -> list[str]:
+        return ["-m", "hsrl_gym.cli", "build", "synthetic", *options, f"--out={out / 'bundle'}"]
+
+    def begin(out: Path) -> None:
+        shutil.copytree(old, out / "bundle")
+
+    return Command("build", arguments, bundle_in, broken_bundle, begin)
+
+
+def bundle_in(out: Path) -> dict[str, bytes]:
+    """Return all that a build has left in its folder, by name."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def broken_bundle(out: Path) -> list[str]:
+    """Return a line if the bundle is there but not whole, or if an old one was lost."""
+    from hsrl_gym.bundle.folder import load_bundle
+    from hsrl_gym.errors import HsrlError
+
+    folder = out / "bundle"
+    if not folder.exists():
+        had_one = out.exists() and int(out.name) % 2
+        kept = list(out.glob(".bundle*/**/bundle.yaml"))
+        return ["the old bundle is lost"] if had_one and not kept else []
+    try:
+        load_bundle(folder)
+    except HsrlError as error:
+        return [f"the bundle is half-written ({error})"]
+    return []
+
+
+def run(n_kills: int, seed: int, say: Say) -> Tested:
+    """Return how the commands bear so many kills, half of them each."""
+    with work_folder("kills") as work:
+        folder = Path(work)
+        bundle = small_bundle(folder / "small")
+        tallies = {}
+        for command, n in ((comparison(bundle), (n_kills + 1) // 2), (building(bundle), n_kills // 2)):
+            say(f"kills: {n} of {command.name}")
+            (folder / command.name).mkdir()
+            tallies[command.name] = torture(command, folder / command.name, n, seed, say) if n else Tally(0, 0, [])
+    complaints = [line for tally in tallies.values() for line in tally.complaints]
+    figure = "; ".join(
+        f"{name}: {tally.n_kills} kills, {tally.n_completed} completed, {len(tally.complaints)} complaints"
+        for name, tally in tallies.items()
+    )
+    return Tested(
+        "A killed command leaves nothing half-written, and the same command then makes the same tables and bundles",
+        "SIGKILL of `hsrl-agent compare` and `hsrl-gym build`, of a child or of all their processes, at random moments "
+        "and when a file has just changed; then the same command again, and a comparison with an undisturbed run",
+        figure,
+        not complaints and sum(tally.n_kills for tally in tallies.values()) >= n_kills,
+        complaints,
+    )
