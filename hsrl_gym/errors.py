@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 import torch
 
+# Control characters, the marks that turn the direction of writing, and half surrogates.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MOST_SHOWN = 200  # characters of a value in a message
+
+
+def printable(text: str) -> str:
+    """Return the text as one line that cannot steer a terminal: a line break or tab is " ", a control character "?"."""
+    return _CONTROL.sub(lambda found: " " if found[0].isspace() else "?", text)
+
+
+def is_unprintable(text: str) -> bool:
+    """Return whether `printable` would change the text."""
+    return _CONTROL.search(text) is not None
+
+
+def shown(value: object, most: int = _MOST_SHOWN) -> str:
+    """Return the value as it stands in a message: at most `most` printable characters."""
+    text = printable(repr(value))
+    return text if len(text) <= most else f"{text[: most - 2]}.."
+
 
 class HsrlError(ValueError):
-    """Unusable input; the message says what was got, what was expected and what to do."""
+    """Unusable input; the message says what was got, what was expected and what to do. It is one printable line."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 def unknown_name(kind: str, got: object, known: Iterable[str]) -> HsrlError:
     """Return the error for an unknown name; it lists the nearest known names."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(got), names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(got)[:_MOST_SHOWN], names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
-    return HsrlError(f"unknown {kind} {got!r}; {hint}")
+    return HsrlError(f"unknown {kind} {shown(got)}; {hint}")
 
 
 def open_device(name: str) -> torch.device:

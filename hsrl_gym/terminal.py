@@ -15,7 +15,7 @@ from hsrl_gym.users.true_user import TRUE_USER
 
 def print_bundle(bundle: Bundle) -> None:
     """Print sizes and provenance of a bundle, the fidelity of its learned users, and the use of its codebook."""
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names from files are texts, not instructions
     report = bundle.codebook.report()
     facts = Table(title=f"Bundle {bundle.name}", title_justify="left", show_header=False)
     facts.add_row("source", bundle.source)
@@ -60,7 +60,7 @@ _SLICES = {
 
 def print_fidelity(slices: Sequence[Slice], scores: Mapping[str, UserScore]) -> None:
     """Print the learned users slice by slice, and compare them with the true user where the bundle knows it."""
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names from files are texts, not instructions
     learned = [user for user in scores if user != TRUE_USER]
     for kind in dict.fromkeys(part.kind for part in slices):
         title, first = _SLICES[kind]

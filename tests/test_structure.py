@@ -10,7 +10,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Each package may import from those before it; modules of hsrl_gym itself stand at either end.
-ORDER = ("errors", "progress", "data", "users", "items", "bundle", "envs", "figures", "terminal", "cli")
+ORDER = (
+    "errors",
+    "yaml_files",
+    "work_folder",
+    "progress",
+    "data",
+    "users",
+    "items",
+    "bundle",
+    "envs",
+    "figures",
+    "terminal",
+    "cli",
+)
 LONGEST = 300  # lines
 PACKAGES = ("hsrl_gym", "hsrl_agent", "benchmarks")
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsrl_gym.data.log import LoggedSlates
+from hsrl_gym.errors import is_unprintable, printable
 from hsrl_gym.items.codebook import Codebook
 from hsrl_gym.users.ensemble import LearnedUser
 from hsrl_gym.users.profile import ProfileEncoder
@@ -47,6 +48,14 @@ class Bundle:
     profile_encoder: ProfileEncoder
     provenance: Mapping[str, Any] = field(default_factory=dict)
     fidelity: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the texts printable that people get to see: name, source and labels."""
+        for name in ("name", "source"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
+        if any(map(is_unprintable, self.item_labels)):
+            labels = tuple(printable(" ".join(label.split())) for label in self.item_labels)
+            object.__setattr__(self, "item_labels", labels)
 
     @property
     def n_items(self) -> int:
