@@ -110,6 +110,7 @@ _WHOLE: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 SEPARATORS = {"dat": "::", "data": "\t", "item": "|", "user": "|", "inter": "\t"}
 CELLS = st.one_of(
+    st.integers(0, 12).map(str),
     st.sampled_from([token.decode("utf-8", errors="replace") for token in TOKENS]),
     st.integers(-(2**65), 2**65).map(str),
     st.floats().map(str),
@@ -132,7 +133,9 @@ def rebuilt(draw: Any, files: Files) -> Files:
     for name in draw(st.lists(st.sampled_from(sorted(files)), min_size=1, max_size=2)):
         separator = separator_of(name, files[name])
         rows = [line.split(separator) for line in files[name].decode("latin-1").rstrip("\n").split("\n")]
-        for change in draw(st.lists(st.sampled_from(("cell", "cell", "row", "column", "line")), min_size=1, max_size=4)):
+        for change in draw(
+            st.lists(st.sampled_from(("cell", "cell", "row", "column", "line")), min_size=1, max_size=4)
+        ):
             row = draw(st.integers(0, len(rows) - 1))
             if change == "cell":
                 rows[row][draw(st.integers(0, len(rows[row]) - 1))] = draw(CELLS)
@@ -144,7 +147,9 @@ def rebuilt(draw: Any, files: Files) -> Files:
             else:
                 rows[row] = draw(st.lists(CELLS, min_size=1, max_size=6))
             rows = [cells or [""] for cells in rows] or [[""]]
-        text = draw(st.sampled_from(("\n", "\n", "\n", "\r\n", "\r"))).join(separator.join(cells) for cells in rows)
-        coding = draw(st.sampled_from(("utf-8", "utf-8", "utf-8-sig", "utf-16")))
+        text = draw(st.sampled_from(("\n", "\n", "\n", "\n", "\r\n", "\r"))).join(
+            separator.join(cells) for cells in rows
+        )
+        coding = draw(st.sampled_from(("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16")))
         result[name] = text.encode(coding, errors="surrogatepass") + draw(st.sampled_from((b"\n", b"", b"\n\n")))
     return result

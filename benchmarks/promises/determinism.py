@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promises.promise import Say, Tested, small_bundle, work_folder
+from promises.promise import Finding, Say, small_bundle, work_folder
 
 ENV = "HSRL-ML1M-v0"
 N_ENVS, N_STEPS = 8, 96  # users at once; vector steps
@@ -25,7 +25,7 @@ SHORT = {  # so that every part of a method has its turn in these steps
 SMALL = {"width": 16, "n_layers": 1, "n_heads": 2, "critic_hidden": (16,)}
 
 
-def fingerprint(agent: Any, observation: Mapping[str, Any]) -> str:
+def fingerprint(agent: Any, observation: Any) -> str:
     """Return the sha256 of all weights and arrays that an agent holds, and of its answer to an observation."""
     import numpy as np
     import torch
@@ -70,7 +70,7 @@ def compare(one: Mapping[str, str], other: Mapping[str, str], methods: Sequence[
     return lines
 
 
-def run(n_methods: int, seed: int, say: Say) -> Tested:
+def run(n_methods: int, seed: int, say: Say) -> Finding:
     """Return whether the methods learn the same twice; `n_methods` of them, spread over the table, or all."""
     from hsrl_agent.methods import METHODS
 
@@ -86,10 +86,10 @@ def run(n_methods: int, seed: int, say: Say) -> Tested:
         finally:
             for process in processes:
                 process.kill()
-    found: list[dict[str, str]] = [json.loads(output or "{}") for output, _ in outputs]
-    wrong = compare(*found, names)
+    one, other = (json.loads(output or "{}") for output, _ in outputs)
+    wrong = compare(one, other, names)
     notes = [*wrong, *(" ".join(errors.split())[-500:] for _, errors in outputs if wrong and errors.strip())]
-    return Tested(
+    return Finding(
         "The same seed gives the same agent, byte for byte",
         f"{len(names)} methods learn from {N_ENVS * N_STEPS} user-steps in each of two processes with one thread; all "
         "weights and one answer are compared",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import resource
 import shutil
@@ -16,8 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promises.judgement import Failure, Read, judge, limited
-from promises.promise import Say, Tested, small_bundle, work_folder
+import hypothesis
+
+from promises import bundle_damage, damage
+from promises.judgement import Failure, Read, Watchdog, judge
+from promises.promise import Finding, Say, small_bundle, work_folder
 from promises.samples import SAMPLES, Files
 
 AT_ONCE = 250  # cases that a process is given
@@ -52,6 +56,11 @@ class Batch:
         """In names of folders."""
         return f"{self.sample}-{self.kind}-{self.seed}"
 
+    @property
+    def mark(self) -> Path:
+        """A file that holds the number of the case while the batch is tried."""
+        return Path(self.out) / f"{self.name}.now"
+
 
 @dataclass
 class Count:
@@ -72,7 +81,7 @@ class Count:
 
 def batches(n_cases: int, seed: int, base: Path, out: Path) -> list[Batch]:
     """Return about `n_cases` cases, at least as many, in batches; every kind and format has its share."""
-    made = []
+    made: list[Batch] = []
     for kind, share in SHARES.items():
         samples = [f"bundle:{kind}"] if kind in ("tampered", "manifest") else list(SAMPLES)
         each = -(-round(n_cases * share) // len(samples))
@@ -85,20 +94,18 @@ def batches(n_cases: int, seed: int, base: Path, out: Path) -> list[Batch]:
     return made
 
 
-def cases(batch: Batch, files: Files, take: Callable[[Files], None]) -> None:
-    """Call `take` with each damaged copy of the files."""
-    import hypothesis
-
-    from promises import bundle_damage, damage
-
-    if batch.kind in ("bytes", "tampered"):
-        draw = random.Random(f"{batch.sample} {batch.kind} {batch.seed}")
+def cases(batch: Batch, files: Files, work: Path, take: Callable[[Files], None]) -> None:
+    """Call `take` with each damaged copy of the files; `work` is a folder for what has to be written on the way."""
+    if batch.kind == "bytes":
+        draw = random.Random(f"{batch.sample} {batch.seed}")
         for _ in range(batch.n):
-            take(damage.damaged(files, draw) if batch.kind == "bytes" else bundle_damage.tampered(files, draw))
+            take(damage.damaged(files, draw))
         return
-    strategy = damage.rebuilt(files)
-    if batch.kind == "manifest":
-        strategy = bundle_damage.remade(files)
+    if batch.kind == "tampered":
+        for case in bundle_damage.tampered(Path(batch.base), work, batch.seed, batch.n):
+            take(case)
+        return
+    strategy = bundle_damage.remade(files) if batch.kind == "manifest" else damage.rebuilt(files)
     settings = hypothesis.settings(
         max_examples=batch.n,
         database=None,
@@ -106,15 +113,20 @@ def cases(batch: Batch, files: Files, take: Callable[[Files], None]) -> None:
         phases=(hypothesis.Phase.generate,),
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    hypothesis.seed(batch.seed)(settings(hypothesis.given(strategy)(take)))()
+
+    @hypothesis.seed(batch.seed)
+    @settings
+    @hypothesis.given(strategy)
+    def draw_all(case: Files) -> None:
+        take(case)
+
+    draw_all()
 
 
 def read_of(batch: Batch) -> tuple[Files, Read]:
     """Return the undamaged files of a batch, and what reads them."""
     if batch.sample == "bundle":
-        from promises.judgement import play
-
-        return {path.name: path.read_bytes() for path in Path(batch.base).iterdir()}, play
+        return {path.name: path.read_bytes() for path in Path(batch.base).iterdir()}, bundle_damage.play
     from hsrl_gym.data.readers import READERS
 
     format_name, make = SAMPLES[batch.sample]
@@ -129,13 +141,14 @@ def try_batch(batch: Batch, made: tuple[Files, Read] | None = None) -> Count:
     files, read = made or read_of(batch)
     count, begun = Count(), time.monotonic()
     memory = Path("/dev/shm")  # files that need no disk
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as work:
+    where = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+    with where as work, Watchdog(SECONDS) as watchdog, batch.mark.open("wb", buffering=0) as mark:
         folder = Path(work) / "case"
 
         def take(case: Files) -> None:
             _write(folder, case)
-            (Path(batch.out) / f"{batch.name}.now").write_text(str(count.outcomes.total()), encoding="ascii")
-            with limited(SECONDS):
+            os.pwrite(mark.fileno(), f"{count.outcomes.total():9}".encode(), 0)  # read if this process dies
+            with watchdog.case():
                 outcome = judge(read, folder)
             if isinstance(outcome, Failure):
                 cause = f"{batch.sample}: {outcome.cause}"
@@ -145,8 +158,10 @@ def try_batch(batch: Batch, made: tuple[Files, Read] | None = None) -> Count:
                     count.kept.setdefault(cause, kept)
             count.outcomes["failed" if isinstance(outcome, Failure) else outcome] += 1
 
-        cases(batch, files, take)
-    (Path(batch.out) / f"{batch.name}.now").unlink(missing_ok=True)
+        _write(folder, files)
+        read(folder)  # undamaged; it imports what it needs, which takes longer than a case may
+        cases(batch, files, Path(work), take)
+    batch.mark.unlink(missing_ok=True)
     count.seconds = time.monotonic() - begun
     return count
 
@@ -196,14 +211,8 @@ def try_all(todo: Sequence[Batch], jobs: int, say: Say) -> Count:
                         told = time.monotonic()
                         say(f"  {total.outcomes.total():,} of {n_all:,} cases, {total.outcomes['failed']:,} failures")
             except BrokenProcessPool:
-                dead = [batch for batch in left if (Path(batch.out) / f"{batch.name}.now").exists()] or left[:1]
-                for batch in dead:
-                    mark = Path(batch.out) / f"{batch.name}.now"
-                    number = mark.read_text(encoding="ascii") if mark.exists() else "?"
-                    mark.unlink(missing_ok=True)
-                    total.outcomes["failed"] += 1
-                    total.causes[f"{batch.sample}: the process died or hung ({batch.kind})"] += 1
-                    total.kept[f"{batch.sample}: the process died or hung ({batch.kind})"] = f"{batch.name}, {number}"
+                for batch in [batch for batch in left if batch.mark.exists()] or left[:1]:  # those that were running
+                    total.add(_died(batch))
                     left.remove(batch)
             except BaseException:
                 executor.shutdown(wait=False, cancel_futures=True)
@@ -211,6 +220,14 @@ def try_all(todo: Sequence[Batch], jobs: int, say: Say) -> Count:
                     process.terminate()
                 raise
     return total
+
+
+def _died(batch: Batch) -> Count:
+    """Return the count of a batch whose process has died, or was ended together with one that did."""
+    number = batch.mark.read_text(encoding="ascii").strip() if batch.mark.exists() else "?"
+    batch.mark.unlink(missing_ok=True)
+    cause = f"{batch.sample}: the process died or hung ({batch.kind})"
+    return Count(Counter(failed=1), Counter({cause: 1}), {cause: f"{batch.name}, case {number} or another process's"})
 
 
 def _as_done(running: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
@@ -221,7 +238,7 @@ def _as_done(running: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
         yield from done
 
 
-def run(n_cases: int, seed: int, jobs: int, out: Path, say: Say) -> Tested:
+def run(n_cases: int, seed: int, jobs: int, out: Path, say: Say) -> Finding:
     """Return how readers and bundles bear so many cases; failing ones are in OUT/failures."""
     failures = out / "failures"
     shutil.rmtree(failures, ignore_errors=True)
@@ -234,13 +251,13 @@ def run(n_cases: int, seed: int, jobs: int, out: Path, say: Say) -> Tested:
     seconds = time.monotonic() - begun
     n, outcomes = total.outcomes.total(), total.outcomes
     notes = [f"{count:,} x {cause}; {total.kept.get(cause, '')}" for cause, count in total.causes.most_common()]
-    return Tested(
+    return Finding(
         "A damaged log or bundle loads, or gives one line that says what is wrong",
         "logs of six formats damaged byte by byte and, with hypothesis, by structure; bundles with damaged arrays and "
         f"manifests under right hashes, which are played if they load; at most {SECONDS:g} s a case, no control "
         "character and at most 200 characters of the file in a message",
-        f"{outcomes['failed']:,} failures in {n:,} cases ({outcomes['loaded']:,} loaded, {outcomes['refused']:,} refused; "
-        f"{n / seconds:,.0f} cases a second)",
+        f"{outcomes['failed']:,} failures in {n:,} cases ({outcomes['loaded']:,} loaded, "
+        f"{outcomes['refused']:,} refused; {n / seconds:,.0f} cases a second)",
         not outcomes["failed"],
         notes,
     )

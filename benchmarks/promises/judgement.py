@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
+import signal
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +17,6 @@ from promises.damage import FLOOD
 
 MOST_SHOWN = 200  # characters of a file that a message shows
 OWN_WORDS = 500  # characters of a message that are ours; more are somebody else's
-N_STEPS = 2
 
 Read = Callable[[Path], Any]
 
@@ -69,53 +71,32 @@ def _place(error: BaseException) -> str:
     return f"hsrl_gym/{ours[-1].filename.rpartition('/hsrl_gym/')[2]}, {ours[-1].name}"
 
 
-def play(folder: Path) -> None:
-    """Load a bundle, and play two steps with each of its users.
+class Watchdog:
+    """Raises `Hang` in a case that takes too long; if that does not help, it ends the process some time later."""
 
-    Raises:
-        HsrlError: if the bundle is refused.
-        AssertionError: if it is not, but its users or observations are no good.
-    """
-    import gymnasium
-    import torch
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.armed = -1e9  # when the process was last told to end if it hangs
 
-    import hsrl_gym  # noqa: F401  (registers the environments)
-    from hsrl_gym.bundle.folder import load_bundle
+    def __enter__(self) -> Watchdog:
+        self.before = signal.signal(signal.SIGALRM, self._stop)
+        return self
 
-    bundle = load_bundle(folder)
-    for simulator in ("train", "eval"):
-        env: Any = gymnasium.make(
-            "HSRL-Bundle-v0", bundle=bundle, simulator=simulator, render_mode="ansi", disable_env_checker=True
-        ).unwrapped
-        env.action_space.seed(0)
-        observation, _ = env.reset(seed=0)
-        assert env.observation_space.contains(observation), "an observation is outside its space"
-        for _ in range(N_STEPS):
-            observation, reward, *_, info = env.step(env.action_space.sample())
-            assert env.observation_space.contains(observation), "an observation is outside its space"
-            state, slate = env._state, torch.as_tensor(info["slate"]).long()[None]
-            chance = env.sessions.core.respond(state.user, state.history, slate)
-            assert bool(chance.isfinite().all()), "a click probability is not finite"
-            assert -1.0 <= reward <= 1.0, "a reward is outside its range"
-        text = env.render()
-        assert text.replace("\n", "").isprintable(), "a control character reaches the terminal"
-
-
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise `Hang` inside the block after so many seconds; end the process if that does not help."""
-    import faulthandler
-    import signal
-
-    def stop(*_: object) -> None:
-        raise Hang(f"more than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    faulthandler.dump_traceback_later(6 * seconds, exit=True)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    def __exit__(self, *_: object) -> None:
         faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, self.before)
+
+    @contextmanager
+    def case(self) -> Iterator[None]:
+        """Watch one case."""
+        if time.monotonic() - self.armed > 2 * self.seconds:  # seldom: it starts a thread
+            self.armed = time.monotonic()
+            faulthandler.dump_traceback_later(6 * self.seconds, exit=True)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _stop(self, *_: object) -> None:
+        raise Hang(f"more than {self.seconds:g} s")

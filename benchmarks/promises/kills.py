@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promises.promise import Say, Tested, small_bundle, work_folder
+from promises.promise import Finding, Say, small_bundle, work_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 10.0  # seconds within which the processes of a killed command must be gone
 STUCK = 300.0  # seconds after which a command that was to end by itself is stuck
+ENDINGS = {".md": b"\n", ".csv": b"\n", ".html": b"</html>", ".png": b"IEND\xaeB`\x82"}  # of whole files
 TIMED = ("train_seconds", "eval_seconds", "provenance")  # entries of a result that differ from run to run
 
 
@@ -229,9 +230,8 @@ def broken_results(out: Path) -> list[str]:
                 json.loads(part)
         except ValueError as error:
             lines.append(f"{path.name} is half-written ({error})")
-    endings = {".md": b"\n", ".csv": b"\n", ".png": b"IEND\xaeB`\x82", ".html": b"</html>"}
-    for path in (path for path in out.glob("*") if path.suffix in endings):
-        if not path.read_bytes().rstrip(b" ").removesuffix(b"\n").endswith(endings[path.suffix].rstrip(b"\n")):
+    for path in (path for path in out.glob("*") if path.suffix in ENDINGS):
+        if not path.read_bytes().endswith(ENDINGS[path.suffix]):
             lines.append(f"{path.name} is half-written")
     return lines
 
@@ -271,7 +271,7 @@ def broken_bundle(out: Path) -> list[str]:
     return []
 
 
-def run(n_kills: int, seed: int, say: Say) -> Tested:
+def run(n_kills: int, seed: int, say: Say) -> Finding:
     """Return how the commands bear so many kills, half of them each."""
     with work_folder("kills") as work:
         folder = Path(work)
@@ -286,7 +286,7 @@ def run(n_kills: int, seed: int, say: Say) -> Tested:
         f"{name}: {tally.n_kills} kills, {tally.n_completed} completed, {len(tally.complaints)} complaints"
         for name, tally in tallies.items()
     )
-    return Tested(
+    return Finding(
         "A killed command leaves nothing half-written, and the same command then makes the same tables and bundles",
         "SIGKILL of `hsrl-agent compare` and `hsrl-gym build`, of a child or of all their processes, at random moments "
         "and when a file has just changed; then the same command again, and a comparison with an undisturbed run",

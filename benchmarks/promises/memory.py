@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from promises.promise import Say, Tested
+from promises.promise import Finding, Say
 
 N_ENVS = 1_000
 N_SAMPLES = 40
@@ -60,13 +60,13 @@ def stepper(n_envs: int, seed: int, **kwargs: Any) -> Callable[[], None]:
     return step
 
 
-def run(n_user_steps: int, seed: int, say: Say) -> Tested:
+def run(n_user_steps: int, seed: int, say: Say) -> Finding:
     """Return what memory does over so many user-steps, and with churn over a tenth of them."""
     say(f"memory: {n_user_steps:,} user-steps of {N_ENVS:,} users")
     grown, samples = growth(stepper(N_ENVS, seed), max(n_user_steps // N_ENVS, 2), say)
     say(f"  with churn: {n_user_steps // 10:,} user-steps")
     churned, later = growth(stepper(N_ENVS, seed, churn=CHURN), max(n_user_steps // N_ENVS // 10, 2), say)
-    return Tested(
+    return Finding(
         "Memory stays flat, however long an environment runs",
         f"{n_user_steps:,} user-steps of {N_ENVS:,} users at once with random actions, and {n_user_steps // 10:,} with "
         f"churn; growth after the first quarter, at most {ALLOWED:g} MiB",

@@ -254,14 +254,16 @@ def _set_item(items: list[Any], place: int, value: Any) -> Callable[[], None]:
     return lambda: items.__setitem__(place, value)
 
 
-_SIGNS = {
-    **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.Is: "is"},
-    **{ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in", ast.Add: "+", ast.Sub: "-", ast.Mult: "*"},
-    **{ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**", ast.BitAnd: "&", ast.BitOr: "|"},
-    **{ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>", ast.And: "and", ast.Or: "or", ast.USub: "the minus"},
-    **{ast.Invert: "~", ast.Not: "not"},
-}
-
-
 def _sign(operator: ast.AST) -> str:
-    return _SIGNS[type(operator)]
+    """Return an operator as it is written."""
+    a, b = ast.Name("a"), ast.Name("b")
+    match operator:
+        case ast.cmpop():
+            return ast.unparse(ast.Compare(a, [operator], [b]))[2:-2]
+        case ast.boolop():
+            return ast.unparse(ast.BoolOp(operator, [a, b]))[2:-2]
+        case ast.unaryop():
+            return ast.unparse(ast.UnaryOp(operator, a))[:-1].strip()
+        case ast.operator():
+            return ast.unparse(ast.BinOp(a, operator, b))[2:-2]
+    raise TypeError(operator)

@@ -6,6 +6,7 @@ one, and runs pytest in the fork. So a mutant costs the time of its tests and no
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -23,14 +24,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from promises.mutants import ROOT, Mutant, Target
+from promises.mutants import ROOT, TARGETS, Mutant, Target, mutants_of, sample, without_equivalent
+from promises.promise import Finding, Say
 
-_LIBRARIES = (
+LIBRARIES = (
     *("numpy", "torch", "pandas", "gymnasium", "stable_baselines3", "scipy.stats", "safetensors.torch", "yaml"),
     *("sklearn.cluster", "sklearn.linear_model", "rich.console", "hypothesis", "pytest"),
 )
 _PASSED, _FAILED, _NOT_IMPORTED = 0, 1, 2  # exit statuses of pytest
 SURVIVED, KILLED, TIMEOUT = "survived", "killed", "timeout"
+LEAST_KILLED = 0.9
 
 
 class BrokenTests(Exception):
@@ -47,7 +50,11 @@ class Verdict:
 
 
 def judge(
-    mutants: Sequence[Mutant], jobs: int, heard: Callable[[Verdict], None] = lambda verdict: None, root: Path = ROOT
+    mutants: Sequence[Mutant],
+    jobs: int,
+    heard: Callable[[Verdict], None] = lambda verdict: None,
+    root: Path = ROOT,
+    libraries: Sequence[str] = LIBRARIES,
 ) -> list[Verdict]:
     """Return the verdict on each mutant, in their order.
 
@@ -56,13 +63,14 @@ def judge(
         jobs: processes.
         heard: is called with each verdict as it comes.
         root: of the repository.
+        libraries: that the modules and tests import.
 
     Raises:
         BrokenTests: if the tests of a target do not pass without a mutant.
     """
     context = multiprocessing.get_context("spawn")
     verdicts: dict[Mutant, Verdict] = {}
-    with ProcessPoolExecutor(jobs, context, _import_libraries, (str(root),)) as executor:
+    with ProcessPoolExecutor(jobs, context, _import_libraries, (str(root), libraries)) as executor:
         try:
             targets = list(dict.fromkeys(mutant.target for mutant in mutants))
             seconds = dict(zip(targets, executor.map(_seconds_without, targets), strict=True))
@@ -79,19 +87,46 @@ def judge(
     return [verdicts[mutant] for mutant in mutants]
 
 
+def run(n_each: int, seed: int, jobs: int, say: Say) -> Finding:
+    """Return how many mutants the tests notice, of a seeded sample of `n_each` of every module."""
+    chosen = [one for target in TARGETS for one in sample(without_equivalent(mutants_of(target)), n_each, seed)]
+    say(f"mutants: {len(chosen)} of {len(TARGETS)} modules")
+    heard: list[Verdict] = []
+    told = time.monotonic()
+
+    def hear(verdict: Verdict) -> None:
+        nonlocal told
+        heard.append(verdict)
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            n_left = sum(one.what == SURVIVED for one in heard)
+            say(f"  {len(heard)} of {len(chosen)} mutants, {n_left} survived")
+
+    verdicts = judge(chosen, jobs, hear)
+    alive = [verdict.mutant for verdict in verdicts if verdict.what == SURVIVED]
+    killed = 1.0 - len(alive) / len(verdicts)
+    return Finding(
+        "The tests notice a mistake in the core",
+        f"{len(verdicts)} mutants of {', '.join(target.name for target in TARGETS)}: a comparison, an operation, a "
+        f"constant, a truth value or a returned value is another one; the module's tests run on each; at least "
+        f"{LEAST_KILLED:.0%} must fail",
+        f"{killed:.1%} noticed, {len(alive)} of {len(verdicts)} survived",
+        killed >= LEAST_KILLED,
+        [f"survived: {mutant.name}" for mutant in alive],
+    )
+
+
 # In the worker.
 
 
-def _import_libraries(root: str) -> None:
+def _import_libraries(root: str, libraries: Sequence[str]) -> None:
     sys.path[:0] = [root]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, _leave)
     os.chdir(root)
-    for name in _LIBRARIES:
-        __import__(name)
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in libraries:
+        importlib.import_module(name)
 
 
 _fork = 0  # process id of the fork that runs, 0 for none

@@ -1,4 +1,4 @@
-"""The result of testing one promise, and the report on all of them."""
+"""What was found of one promise, and the report on all of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
 HEADINGS = ("Promise", "How it was tested", "Figure", "Kept")
@@ -17,7 +16,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Tested:
+class Finding:
     """A promise and how it came out.
 
     Attributes:
@@ -40,7 +39,7 @@ class Tested:
         return self.promise, self.how, self.figure, "yes" if self.kept else "NO"
 
 
-def table(tested: Sequence[Tested]) -> Table:
+def table(tested: Sequence[Finding]) -> Table:
     """Return the promises as a table for the terminal."""
     from rich.table import Table
 
@@ -50,7 +49,7 @@ def table(tested: Sequence[Tested]) -> Table:
     return made
 
 
-def report(state: str, command: str, tested: Sequence[Tested]) -> str:
+def report(state: str, command: str, tested: Sequence[Finding]) -> str:
     """Return the report as Markdown; a page of the site takes what stands between the marks.
 
     Args:
@@ -89,6 +88,3 @@ def small_bundle(folder: Path) -> Path:
 def work_folder(name: str) -> tempfile.TemporaryDirectory[str]:
     """Return a temporary folder; it is removed when its `with` block ends."""
     return tempfile.TemporaryDirectory(prefix=f"hsrl-{name}-")
-
-
-Options = Any  # of the command line: seed, jobs, and a number for each part

@@ -82,9 +82,7 @@ def ml100k_atomic() -> Files:
         *([n, 20 + n, "FM"[n % 2], "artist", "12345"] for n in range(1, _USERS + 1)),
     ]
     names = ("inter", "item", "user")
-    return {
-        f"ml-100k.{name}": _joined(rows, "\t") for name, rows in zip(names, (inter, item, user), strict=True)
-    }
+    return {f"ml-100k.{name}": _joined(rows, "\t") for name, rows in zip(names, (inter, item, user), strict=True)}
 
 
 def rl4rs() -> Files:
