@@ -182,6 +182,7 @@ def test_equal_priority_goes_by_item_id() -> None:
 
 def test_report_by_hand() -> None:
     codebook = by_hand([(0, 0), (0, 0), (1, 1), (1, 0)], features=[0.0, 1.0, 12.0, 500.0]).deactivate(4)
+    assert by_hand([(0, 0)]).report().n_moved == 0
     report = replace(codebook, n_moved=7).report()
     assert (report.n_items, report.n_sids, report.n_collisions, report.largest_bucket) == (3, 2, 1, 2)
     assert report.n_moved == 7
