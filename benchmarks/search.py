@@ -12,10 +12,11 @@ from typing import Any, TypeGuard
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hsrl_agent.evaluation.plugins import check_settings
-from hsrl_agent.evaluation.settings import load_yaml, mapping, refuse_unknown
+from hsrl_agent.evaluation.settings import mapping, refuse_unknown
 from hsrl_agent.method import Method
 from hsrl_agent.methods import METHODS
 from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.yaml_files import read_yaml
 
 SEARCH_FILE = Path(__file__).parent / "configs" / "search.yaml"
 _DIGITS = 3  # of a number that is drawn from a range
@@ -53,7 +54,7 @@ def read_search(path: Path = SEARCH_FILE) -> dict[str, Space]:
     Raises:
         HsrlError: for an unreadable file, an unknown method or keyword, or an empty range.
     """
-    methods = mapping(path, load_yaml(path))
+    methods = mapping(path, read_yaml(path))
     spaces: dict[str, Space] = {}
     for name, keywords in methods.items():
         if name not in METHODS:

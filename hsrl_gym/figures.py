@@ -23,8 +23,10 @@ def draw_reliability(fidelity: Mapping[str, Mapping[str, Any]], path: str | Path
     """Draw observed click rate over predicted click probability for each simulator, with 95% error bars."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.5 * len(fidelity), 4.2), layout="constrained")
-    for axes, (name, values) in zip(figure.subplots(1, len(fidelity), squeeze=False)[0], fidelity.items(), strict=True):
+    n_panels = max(len(fidelity), 1)  # an empty one for a bundle without fidelity
+    figure = Figure(figsize=(4.5 * n_panels, 4.2), layout="constrained")
+    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+    for axes, (name, values) in zip(panels, fidelity.items(), strict=False):
         predicted, observed, count = (np.array(column) for column in zip(*values["reliability"], strict=True))
         error = 1.96 * np.sqrt(np.maximum(observed * (1.0 - observed), 1e-9) / count)
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfect")

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hsrl_agent.evaluation.plugins import is_plugin, resolve
 from hsrl_agent.files import write_text
 from hsrl_gym.envs.rules import REWARDS
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.errors import HsrlError, shown, unknown_name
+from hsrl_gym.yaml_files import dump_yaml, read_yaml
 
 PRESETS = Path(__file__).with_name("presets.yaml")
 TUNED = Path(__file__).with_name("tuned")
@@ -78,7 +77,7 @@ class Settings:
 
 def preset_names(path: Path = PRESETS) -> list[str]:
     """Return the names of the presets."""
-    return list(mapping(path, load_yaml(path)))
+    return list(mapping(path, read_yaml(path)))
 
 
 def read_preset(name: str, path: Path = PRESETS) -> Preset:
@@ -87,7 +86,7 @@ def read_preset(name: str, path: Path = PRESETS) -> Preset:
     Raises:
         HsrlError: for an unknown name, or an entry that is not what `Preset` has.
     """
-    presets = mapping(path, load_yaml(path))
+    presets = mapping(path, read_yaml(path))
     if name not in presets:
         raise unknown_name("preset", name, presets)
     where = f"{path}, {name}"
@@ -146,7 +145,7 @@ def read_tuned(path: Path) -> TunedSettings:
     Raises:
         HsrlError: for a method, a keyword or a reward rule that is not known, with the file.
     """
-    content = mapping(path, load_yaml(path))
+    content = mapping(path, read_yaml(path))
     refuse_unknown(path, content, _TUNED_KEYS)
     name, bundle, reward = content.get("name", path.stem), content.get("bundle"), content.get("reward")
     if reward is not None and reward not in REWARDS:
@@ -177,32 +176,17 @@ def write_tuned(path: Path, tuned: TunedSettings, comment: str) -> None:
         tuned: what was chosen.
         comment: lines for its head.
     """
-    before = mapping(path, load_yaml(path)).get("methods", {}) if path.is_file() else {}
+    before = mapping(path, read_yaml(path)).get("methods", {}) if path.is_file() else {}
     methods = {**before, **{method: dict(settings) for method, settings in tuned.methods.items()}}
     content = {"name": tuned.name, "bundle": tuned.bundle, "reward": tuned.reward, "methods": methods}
     head = "".join(f"# {line}\n" for line in comment.splitlines())
-    write_text(path, head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=1_000))
-
-
-def load_yaml(path: Path) -> Any:
-    """Return what a YAML file says.
-
-    Raises:
-        HsrlError: if there is none, or it is none.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HsrlError(f"{path}: no such file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise HsrlError(f"{path}: not readable as YAML ({reason}).") from None
+    write_text(path, head + dump_yaml(content, default_flow_style=None, width=1_000))
 
 
 def mapping(where: Path | str, value: Any) -> dict[str, Any]:
     """Return `value`, which has to be names with values; `where` it stands is for the complaint."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise HsrlError(f"{where}: got {value!r}, expected names with values, {{}} for none.")
+        raise HsrlError(f"{where}: got {shown(value)}, expected names with values, {{}} for none.")
     return value
 
 

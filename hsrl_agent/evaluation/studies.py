@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hsrl_agent.evaluation.plugins import resolve
-from hsrl_agent.evaluation.settings import load_yaml, mapping, refuse_unknown
+from hsrl_agent.evaluation.settings import mapping, refuse_unknown
 from hsrl_agent.evaluation.summary import REFERENCE
 from hsrl_agent.evaluation.tasks import bundle_digest, bundle_folder, find_env
 from hsrl_gym.bundle.build import CODEBOOKS, with_codebook
 from hsrl_gym.bundle.folder import load_bundle, read_manifest, save_bundle
 from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.yaml_files import read_yaml
 
 STUDIES_FILE = Path(__file__).with_name("studies.yaml")
 _VARIANT_KEYS = ("settings", "codebook", "panel", "value")
@@ -69,7 +70,7 @@ def read_study(name: str, path: Path = STUDIES_FILE) -> Study:
     Raises:
         HsrlError: for an unknown study, environment, setting or codebook.
     """
-    studies = mapping(path, load_yaml(path))
+    studies = mapping(path, read_yaml(path))
     if name not in studies:
         raise unknown_name("study", name, studies)
     where = f"{path}, {name}"
@@ -97,7 +98,7 @@ def bundle_of(variant: Variant, env: str, bundle: str | None, out: Path) -> str 
     known = manifest["provenance"]
     kind = variant.codebook.get("kind", known.get("codebook", "features"))
     levels = variant.codebook.get("levels", manifest["codebook"]["n_levels"])
-    vocabulary = variant.codebook.get("vocabulary", known["vocabulary"][0])
+    vocabulary = variant.codebook.get("vocabulary", known.get("vocabulary", [64])[0])
     folder = out / "bundles" / f"{source.name}-{kind}-{levels}x{vocabulary}"
     digest = bundle_digest(source)
     if not (folder / "bundle.yaml").is_file() or read_manifest(folder)["provenance"].get("recoded_from") != digest:

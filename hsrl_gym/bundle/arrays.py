@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,13 @@ def read_header(path: Path) -> Header:
             return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
     except SafetensorError as error:
         raise HsrlError(f"{path}: not readable as safetensors ({error}); build the bundle again.") from None
+
+
+def check_vocabulary(vocabulary: int | Sequence[int]) -> None:
+    """Raise HsrlError for more tokens in a level than a bundle may have."""
+    most = max([vocabulary] if isinstance(vocabulary, int) else vocabulary, default=0)
+    if most > MOST_TOKENS:
+        raise HsrlError(f"got a vocabulary of {most}, expected at most {MOST_TOKENS} tokens a level.")
 
 
 def check_headers(folder: Path, manifest: Mapping[str, Any]) -> None:

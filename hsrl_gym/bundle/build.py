@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsrl_gym.bundle.arrays import check_vocabulary
 from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.errors import unknown_name
@@ -61,10 +62,12 @@ def build_bundle(
             about 20,000 slates need 3 or more (see `users.ensemble`).
 
     Raises:
-        HsrlError: for an unknown codebook, or a log that cannot be split or has clicks everywhere or nowhere.
+        HsrlError: for an unknown codebook, a vocabulary that no bundle may have, or a log that cannot be split or has
+            clicks everywhere or nowhere.
     """
     if codebook not in CODEBOOKS:
         raise unknown_name("codebook", codebook, CODEBOOKS)
+    check_vocabulary(vocabulary)
     settings = settings or FitSettings()
     world = world_of(log.source)
     train_rows, test_rows = log.split_by_time(TRAIN_FRACTION)
@@ -124,6 +127,7 @@ def with_codebook(
     """
     if codebook not in CODEBOOKS:
         raise unknown_name("codebook", codebook, CODEBOOKS)
+    check_vocabulary(vocabulary)
     old, vectors = bundle.codebook, None
     if codebook == "behaviour":
         vectors = behaviour_vectors(bundle.simulators["train"], bundle.users["train"], seed)

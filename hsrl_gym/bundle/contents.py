@@ -53,7 +53,7 @@ class Bundle:
         """Make the texts printable that people get to see: name, source and labels."""
         for name in ("name", "source"):
             object.__setattr__(self, name, printable(getattr(self, name)))
-        if any(map(is_unprintable, self.item_labels)):
+        if is_unprintable("".join(self.item_labels)):
             labels = tuple(printable(" ".join(label.split())) for label in self.item_labels)
             object.__setattr__(self, "item_labels", labels)
 

@@ -12,9 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hsrl_gym.bundle.checks import check_tables
 from hsrl_gym.bundle.contents import SIMULATORS, Bundle
 from hsrl_gym.data.log import LoggedSlates
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.errors import HsrlError, shown, unknown_name
+from hsrl_gym.users.ensemble import PreparedEnsemble
+from hsrl_gym.users.large import is_large
 from hsrl_gym.users.responses import ClickModel, Respond, by_profile
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld, shape_named, world_of
 from hsrl_gym.users.true_user import TRUE_USER, TrueUsers
@@ -48,7 +51,7 @@ def open_simulator(bundle: Bundle, simulator: Simulator, device: torch.device, s
         return true_users(bundle, pool.profile, device)
     profiles = torch.as_tensor(pool.profile, device=device)
     if isinstance(simulator, str) and simulator in SIMULATORS:
-        return bundle.simulators[simulator].prepared(profiles)
+        return _prepared(bundle, simulator, profiles)
     model = _from_factory(bundle, simulator) if isinstance(simulator, str) else simulator
     if not callable(model):
         raise HsrlError(f"got simulator {simulator!r}, {_EXPECTED}.")
@@ -57,6 +60,15 @@ def open_simulator(bundle: Bundle, simulator: Simulator, device: torch.device, s
     rows = pool.rows(slice(0, 2)).tensors(device)
     _check_logits(model, rows.profile, rows.history, slate_size)
     return by_profile(model, profiles)
+
+
+def _prepared(bundle: Bundle, name: str, profiles: Tensor) -> Respond:
+    """Return how the learned users respond; loading a large bundle has left the tables of its items unchecked."""
+    users = bundle.simulators[name].prepared(profiles)
+    if is_large(bundle.n_items):
+        for member in users.members if isinstance(users, PreparedEnsemble) else [users]:
+            check_tables(f"bundle {bundle.name}, {name} user", member.model, member.tables)
+    return users
 
 
 def responses_of(bundle: Bundle, device: torch.device | str = "cpu") -> dict[str, Respond]:
@@ -108,7 +120,7 @@ def _named_world(bundle: Bundle) -> tuple[str, int] | None:
             return None
         case {"shape": str(shape), "seed": int(seed)} if seed >= 0:
             return shape, seed
-    raise HsrlError(f"bundle {bundle.name}: its world is {named!r}, expected a shape and a seed of 0 or more.")
+    raise HsrlError(f"bundle {bundle.name}: its world is {shown(named)}, expected a shape and a seed of 0 or more.")
 
 
 def _from_factory(bundle: Bundle, name: str) -> Any:

@@ -24,11 +24,13 @@ class ResumingDownloader:
     Args:
         part: file with the bytes received so far; it survives an interruption.
         progress: whether to show a progress bar.
+        most: bytes of the largest file to take; a larger one is broken off, and nothing of it is kept.
     """
 
-    def __init__(self, part: Path, progress: bool) -> None:
+    def __init__(self, part: Path, progress: bool, most: int) -> None:
         self.part = part
         self.progress = progress
+        self.most = most
 
     def __call__(self, url: str, output_file: str, _: object) -> None:
         """Download `url` to `output_file`.
@@ -66,14 +68,23 @@ class ResumingDownloader:
 
     def _save(self, response: requests.Response, start: int) -> None:
         """Append the body to the first `start` bytes of the partial file."""
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else None
+        self._check_size(total or start)
+        size = start
         with (
             self.part.open("ab" if start else "wb") as file,
             progress_bar(self.part.stem, total, self.progress, initial=start, unit="B", unit_scale=True) as bar,
         ):
             for chunk in response.iter_content(_CHUNK):
+                size += len(chunk)
+                self._check_size(size)
                 file.write(chunk)
                 bar.update(len(chunk))
         if total is not None and self._size() != total:
             raise DownloadFailed(f"the connection ended before byte {total}{self._kept()}")
+
+    def _check_size(self, size: int) -> None:
+        if size > self.most:
+            self.part.unlink(missing_ok=True)
+            raise DownloadFailed(f"the file has more than {self.most:,} bytes")

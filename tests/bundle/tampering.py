@@ -24,11 +24,13 @@ import numpy as np
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from hsrl_gym.bundle.folder import load_bundle
+from hsrl_gym.bundle.folder import Bundle, load_bundle
 from hsrl_gym.bundle.manifest import FILES, MANIFEST, sealed, unsealed
+from hsrl_gym.bundle.simulators import responses_of
 from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.errors import HsrlError, is_unprintable
-from hsrl_gym.terminal import print_bundle
+from hsrl_gym.terminal import print_bundle, print_fidelity
+from hsrl_gym.users.slices import popularity_groups, predict, score_slices, score_users
 
 Random = np.random.Generator
 N_STEPS = 4
@@ -122,6 +124,8 @@ def _use(folder: Path, seed: int) -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         print_bundle(bundle)
+    if seed % 5 == 0:
+        _inspect(bundle, printed)
     for simulator in ("train", "eval"):
         env = SlateEnv(bundle, simulator=simulator, render_mode="ansi")
         observation, _ = env.reset(seed=seed)
@@ -139,6 +143,15 @@ def _use(folder: Path, seed: int) -> None:
         _check_probabilities(users, env.sessions.core.histories[:2], everything)
     for line in printed.getvalue().split("\n"):
         assert not is_unprintable(line), f"control characters on the terminal: {line!r}"
+
+
+def _inspect(bundle: Bundle, printed: io.StringIO) -> None:
+    """Do what `hsrl-gym inspect` does, but for the pictures."""
+    pool = bundle.users["eval"]
+    predicted = predict(responses_of(bundle), pool)
+    slices = score_slices(pool, popularity_groups(bundle.users["train"].slate, bundle.n_items), predicted)
+    with contextlib.redirect_stdout(printed):
+        print_fidelity(slices, score_users(pool.clicks, predicted))
 
 
 def _check_probabilities(users: Any, histories: Any, items: np.ndarray) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +104,56 @@ def test_without_a_published_hash_the_first_copy_is_the_measure(
     (downloads / "toy.zip").unlink()
     fetch("toy", downloads, progress=False)
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("odd", [b"", b"\n", b"abc  toy.zip\n", b"\xff\xfe", b"0" * 65])
+def test_a_hash_file_without_a_hash_is_made_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path, odd: bytes
+) -> None:
+    offer(monkeypatch, server.url, TOY, known=False)
+    server.files["/toy.zip"] = TOY
+    downloads.mkdir()
+    (downloads / "toy.zip.sha256").write_bytes(odd)
+    fetch("toy", downloads, progress=False)
+    assert (downloads / "toy.zip.sha256").read_text() == f"{hashlib.sha256(TOY).hexdigest()}  toy.zip\n"
+    assert names(downloads) == ["toy", "toy.zip", "toy.zip.sha256"]
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_download_that_is_too_large_is_broken_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path, says: bool
+) -> None:
+    source = offer(monkeypatch, server.url, TOY)
+    monkeypatch.setitem(DATASETS, "toy", replace(source, most=len(TOY) - 1))
+    server.files["/toy.zip"] = TOY
+    server.says_length = says
+    assert f"cannot be had (the file has more than {len(TOY) - 1:,} bytes). By hand:" in refused(downloads)
+    assert names(downloads) == []
+    monkeypatch.setitem(DATASETS, "toy", replace(source, most=len(TOY)))
+    fetch("toy", downloads, progress=False)
+
+
+def test_what_a_killed_fetch_left_is_swept(server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
+    offer(monkeypatch, server.url, TOY)
+    server.files["/toy.zip"] = TOY
+    left = downloads / ".toy-abcd_123"
+    (left / "new").mkdir(parents=True)
+    (left / "new" / "a.dat").write_text("half")
+    (left / "lock").write_text("")  # nobody holds it
+    fetch("toy", downloads, progress=False)
+    assert names(downloads) == ["toy", "toy.zip"]
+
+
+def test_a_disk_that_is_full(server: Server, monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:
+    offer(monkeypatch, server.url, TOY)
+    server.files["/toy.zip"] = TOY
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    assert "toy.zip: cannot be unpacked (No space left on device); is there room" in refused(downloads)
+    assert names(downloads) == ["toy.zip"]
 
 
 def test_a_folder_that_lacks_files(monkeypatch: pytest.MonkeyPatch, downloads: Path) -> None:

@@ -31,6 +31,7 @@ class Server:
         asked: path and Range header ("" if none) of each request.
         ranges: whether it can start in the middle.
         stop_after: number of bytes after which it breaks off an answer; -1 for never.
+        says_length: whether it says how long an answer is.
     """
 
     url: str = ""
@@ -38,6 +39,7 @@ class Server:
     asked: list[tuple[str, str]] = field(default_factory=list)
     ranges: bool = True
     stop_after: int = -1
+    says_length: bool = True
 
 
 @contextmanager
@@ -64,7 +66,8 @@ def serving() -> Iterator[Server]:
                 self.end_headers()
                 return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
+            if state.says_length:
+                self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             end = len(content) if state.stop_after < 0 else start + state.stop_after
             self.wfile.write(content[start:end])
@@ -86,9 +89,9 @@ def closed_port() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-def zip_of(**files: bytes) -> bytes:
+def zip_of(method: int = zipfile.ZIP_STORED, /, **files: bytes) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
+    with zipfile.ZipFile(buffer, "w", method) as packed:
         for name, content in files.items():
             packed.writestr(name, content)
     return buffer.getvalue()

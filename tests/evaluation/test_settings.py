@@ -12,7 +12,6 @@ from hsrl_agent.evaluation.settings import (
     TUNED,
     TunedSettings,
     choose_settings,
-    load_yaml,
     preset_names,
     read_preset,
     read_tuned,
@@ -22,6 +21,7 @@ from hsrl_agent.evaluation.tasks import bundle_digest
 from hsrl_agent.methods import METHODS
 from hsrl_gym.bundle.store import PACKAGED
 from hsrl_gym.errors import HsrlError
+from hsrl_gym.yaml_files import read_yaml
 
 CONFIGS = Path(__file__).parents[2] / "benchmarks" / "configs"
 
@@ -48,7 +48,7 @@ def test_presets_are_what_they_are_for() -> None:
 )
 def test_refuses_presets_that_nothing_reads(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "presets.yaml"
-    path.write_text(yaml.safe_dump({"mine": {**load_yaml(PRESETS)["quick"], **change}}))
+    path.write_text(yaml.safe_dump({"mine": {**read_yaml(PRESETS)["quick"], **change}}))
     with pytest.raises(HsrlError, match=message):
         read_preset("mine", path)
     path.write_text("mine: {steps: 3}")

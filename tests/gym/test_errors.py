@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hsrl_gym.errors import HsrlError, unknown_name
+import pickle
+
+from hsrl_gym.errors import HsrlError, is_unprintable, printable, shown, unknown_name
 
 
 def test_it_is_a_value_error() -> None:
@@ -27,3 +29,17 @@ def test_a_name_like_no_other_gets_the_list_in_order() -> None:
 
 def test_the_name_need_not_be_a_string() -> None:
     assert str(unknown_name("simulator", None, ["eval", "train"])) == "unknown simulator None; known: eval, train."
+
+
+def test_a_message_is_one_line_that_steers_no_terminal() -> None:
+    error = HsrlError("got a\n\x1b[31mb\x9b1m\x00\u202e, expected \u2028 é 漢 👩‍👩‍👧")
+    assert str(error) == "got a ?[31mb?1m??, expected   é 漢 👩‍👩‍👧"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert not is_unprintable(str(error))
+    assert printable("\ud800\t\x7f") == "? ?"
+
+
+def test_what_was_found_is_shown_in_part() -> None:
+    assert shown("a\x1bb") == r"'a\x1bb'"
+    assert shown(["x" * 10**6]) == "['" + "x" * 196 + ".."
+    assert len(str(unknown_name("method", "x" * 10**6, ["hsrl"]))) < 300

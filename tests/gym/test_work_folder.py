@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from hsrl_gym.work_folder import put_in_place, sweep, work_folder
 
 LIVING = """
