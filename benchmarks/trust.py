@@ -54,7 +54,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "memory": Part("steps", "user-steps", 2_000_000, 100_000, lambda n, given, say: memory.run(n, given.seed, say)),
     "mutants": Part(
-        "mutants", "mutants of each module", 30, 1, lambda n, given, say: mutation.run(n, given.seed, given.jobs, say)
+        "mutants", "mutants of the core", 240, 4, lambda n, given, say: mutation.run(n, given.seed, given.jobs, say)
     ),
 }
 

@@ -192,7 +192,7 @@ def _compare(wanted: Mapping[str, bytes], found: Mapping[str, bytes]) -> list[st
 
 def comparison(bundle: Path) -> Command:
     """Return `hsrl-agent compare` on a small bundle."""
-    options = ["--methods=random,popularity,a2c,hsrl-scratch", "--seeds=0,1", "--steps=64", "--n-envs=8"]
+    options = ["--methods=random,hsrl-scratch", "--seeds=0,1", "--steps=64", "--n-envs=8"]
     options += ["--episodes=10", "--checkpoints=1", "--jobs=2", "--settings=none", f"--bundle={bundle}"]
 
     def arguments(out: Path) -> list[str]:

@@ -168,7 +168,7 @@ def sample(mutants: Sequence[Mutant], n: int, seed: int) -> list[Mutant]:
         text = "\n".join([str(seed), mutant.target.path, *what, str(times_seen[what])])
         ranked.append((hashlib.sha256(text.encode()).hexdigest(), mutant))
     chosen = [mutant for _, mutant in sorted(ranked, key=lambda pair: pair[0])[:n]]
-    return sorted(chosen, key=lambda mutant: mutant.index)
+    return sorted(chosen, key=lambda mutant: (mutant.target.path, mutant.index))
 
 
 def without_equivalent(mutants: Sequence[Mutant], file: Path = EQUIVALENT) -> list[Mutant]:

@@ -87,10 +87,11 @@ def judge(
     return [verdicts[mutant] for mutant in mutants]
 
 
-def run(n_each: int, seed: int, jobs: int, say: Say) -> Finding:
-    """Return how many mutants the tests notice, of a seeded sample of `n_each` of every module."""
-    chosen = [one for target in TARGETS for one in sample(without_equivalent(mutants_of(target)), n_each, seed)]
-    say(f"mutants: {len(chosen)} of {len(TARGETS)} modules")
+def run(n_mutants: int, seed: int, jobs: int, say: Say) -> Finding:
+    """Return how many mutants the tests notice, of a seeded sample of all modules."""
+    every = [mutant for target in TARGETS for mutant in mutants_of(target)]
+    chosen = sample(without_equivalent(every), n_mutants, seed)
+    say(f"mutants: {len(chosen)} of {len(every)}")
     heard: list[Verdict] = []
     told = time.monotonic()
 
@@ -107,7 +108,7 @@ def run(n_each: int, seed: int, jobs: int, say: Say) -> Finding:
     killed = 1.0 - len(alive) / len(verdicts)
     return Finding(
         "The tests notice a mistake in the core",
-        f"{len(verdicts)} mutants of {', '.join(target.name for target in TARGETS)}: a comparison, an operation, a "
+        f"{len(verdicts)} of {len(every)} mutants of {', '.join(target.name for target in TARGETS)}: a comparison, an operation, a "
         f"constant, a truth value or a returned value is another one; the module's tests run on each; at least "
         f"{LEAST_KILLED:.0%} must fail",
         f"{killed:.1%} noticed, {len(alive)} of {len(verdicts)} survived",
