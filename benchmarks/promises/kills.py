@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,9 @@ def torture(command: Command, folder: Path, n_kills: int, seed: int, say: Say = 
     """Kill a command `n_kills` times, starting it again each time, and let it end whenever it is not hit in time."""
     draw = random.Random(f"{command.name} {seed}")
     begun = time.monotonic()
-    process = start(command, folder / "undisturbed")
-    if process.wait() != 0:
-        raise RuntimeError(f"{command.name} fails undisturbed: {(folder / 'undisturbed.log').read_text()[-2000:]}")
+    with started(command, folder / "undisturbed") as process:
+        if process.wait(STUCK) != 0:
+            raise RuntimeError(f"{command.name} fails undisturbed: {(folder / 'undisturbed.log').read_text()[-2000:]}")
     usual = time.monotonic() - begun
     wanted = dict(command.result(folder / "undisturbed"))
     tally, told, place = Tally(0, 0, []), time.monotonic(), 0
@@ -73,8 +73,8 @@ def torture(command: Command, folder: Path, n_kills: int, seed: int, say: Say = 
         out = folder / f"{place}"
         if not out.exists() and command.old is not None and place % 2:
             command.old(out)
-        process = start(command, out)
-        hit = _strike(process, out, draw, usual)
+        with started(command, out) as process:
+            hit = _strike(process, out, draw, usual)
         tally.n_kills += hit
         n_missed += not hit
         left = _left_over(process)
@@ -88,8 +88,9 @@ def torture(command: Command, folder: Path, n_kills: int, seed: int, say: Say = 
         if time.monotonic() - told > 10:
             told = time.monotonic()
             say(f"  {command.name}: {tally.n_kills} of {n_kills} kills, {len(tally.complaints)} complaints")
-    process = start(command, folder / f"{place}")
-    if process.wait(STUCK) != 0:
+    with started(command, folder / f"{place}") as process:
+        process.wait(STUCK)
+    if process.returncode != 0:
         tally.complaints.append(f"{command.name}: status {process.returncode} of the last, undisturbed run")
     else:
         found = command.result(folder / f"{place}")
@@ -98,12 +99,13 @@ def torture(command: Command, folder: Path, n_kills: int, seed: int, say: Say = 
     return tally
 
 
-def start(command: Command, out: Path) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own, with its output in OUT.log."""
+@contextmanager
+def started(command: Command, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command in a process group of its own, with its output in OUT.log; kill it if the block fails."""
     paths = [str(ROOT), str(ROOT / "benchmarks")]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     with Path(f"{out}.log").open("wb") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *command.arguments(out)],
             stdout=log,
             stderr=log,
@@ -111,6 +113,12 @@ def start(command: Command, out: Path) -> subprocess.Popen[bytes]:
             env=variables,
             start_new_session=True,
         )
+    try:
+        yield process
+    except BaseException:  # Ctrl-C does not reach another session
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def _strike(process: subprocess.Popen[bytes], out: Path, draw: random.Random, usual: float) -> bool:
@@ -118,31 +126,26 @@ def _strike(process: subprocess.Popen[bytes], out: Path, draw: random.Random, us
     victim, by_change = draw.choice(["main", "child", "group"]), draw.random() < 0.5
     moment, n_changes, delay = draw.uniform(0.0, usual), draw.randint(1, 12), draw.uniform(0.0, 0.003)
     end = time.monotonic() + (STUCK if by_change else moment)
-    try:
-        before = _listing(out)
-        while time.monotonic() < end and process.poll() is None and n_changes:
-            time.sleep(0.0005 if by_change else 0.005)
-            if by_change and (now := _listing(out)) != before:
-                before, n_changes = now, n_changes - 1
-        if by_change:
-            time.sleep(delay)
-        if process.poll() is not None:
-            return False
-        children = _children(process.pid)
-        if victim == "child" and children:
-            _kill(draw.choice(children))
-            process.wait(STUCK)  # the others go on without it
-        elif victim == "main":
-            process.kill()
-            process.wait()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        return True
-    except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        raise
+    before = _listing(out)
+    while time.monotonic() < end and process.poll() is None and n_changes:
+        time.sleep(0.0005 if by_change else 0.005)
+        if by_change and (now := _listing(out)) != before:
+            before, n_changes = now, n_changes - 1
+    if by_change:
+        time.sleep(delay)
+    if process.poll() is not None:
+        return False
+    children = _children(process.pid)
+    if victim == "child" and children:
+        _kill(draw.choice(children))
+        process.wait(STUCK)  # the others go on without it
+    elif victim == "main":
+        process.kill()
+        process.wait()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return True
 
 
 def _listing(out: Path) -> list[tuple[str, int]]:

@@ -108,9 +108,9 @@ def run(n_mutants: int, seed: int, jobs: int, say: Say) -> Finding:
     killed = 1.0 - len(alive) / len(verdicts)
     return Finding(
         "The tests notice a mistake in the core",
-        f"{len(verdicts)} of {len(every)} mutants of {', '.join(target.name for target in TARGETS)}: a comparison, an operation, a "
-        f"constant, a truth value or a returned value is another one; the module's tests run on each; at least "
-        f"{LEAST_KILLED:.0%} must fail",
+        f"{len(verdicts)} of {len(every)} mutants of {', '.join(target.name for target in TARGETS)}: a comparison, an "
+        "operation, a constant, a truth value or a returned value is another one; the module's tests run on each; for "
+        f"at least {LEAST_KILLED:.0%} of them they must fail",
         f"{killed:.1%} noticed, {len(alive)} of {len(verdicts)} survived",
         killed >= LEAST_KILLED,
         [f"survived: {mutant.name}" for mutant in alive],
