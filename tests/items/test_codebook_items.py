@@ -64,6 +64,14 @@ def test_new_items_stand_in_a_bucket_where_their_priority_puts_them() -> None:
     assert known.with_items([raw(0.0)]).decode([0, 0]) == 1  # nothing is known of it: a priority of 0
 
 
+def test_a_forgotten_item_has_no_priority() -> None:
+    full = replace(by_hand([(0, 0), (0, 1)]), priority=np.array([0, 3, 5], dtype=np.float32))
+    forgotten = full.forget([2])
+    assert forgotten.priority.tolist() == [0, 3, 0]
+    assert forgotten.live_items.tolist() == [1]
+    assert full.priority.tolist() == [0, 3, 5]
+
+
 def test_several_new_items_get_ids_in_order() -> None:
     grown = by_hand([(0, 0)]).with_items([raw(0.9), raw(10.0), raw(9.9)])
     assert grown.codes[2:].tolist() == [[0, 1], [1, 0], [1, 1]]
