@@ -130,7 +130,8 @@ def read_of(batch: Batch) -> tuple[Files, Read]:
     from hsrl_gym.data.readers import READERS
 
     format_name, make = SAMPLES[batch.sample]
-    return make(), READERS[format_name]
+    read = READERS[format_name]
+    return make(), (lambda folder: read(folder / "log.csv")) if format_name == "csv" else read
 
 
 def try_batch(batch: Batch, made: tuple[Files, Read] | None = None) -> Count:
@@ -253,9 +254,9 @@ def run(n_cases: int, seed: int, jobs: int, out: Path, say: Say) -> Finding:
     notes = [f"{count:,} x {cause}; {total.kept.get(cause, '')}" for cause, count in total.causes.most_common()]
     return Finding(
         "A damaged log or bundle loads, or gives one line that says what is wrong",
-        "logs of six formats damaged byte by byte and, with hypothesis, by structure; bundles with damaged arrays and "
-        f"manifests under right hashes, which are played if they load; at most {SECONDS:g} s a case, no control "
-        "character and at most 200 characters of the file in a message",
+        f"logs of {len(SAMPLES)} formats damaged byte by byte and, with hypothesis, by structure; bundles with damaged "
+        "arrays and manifests under right hashes, which are played if they load; at most "
+        f"{SECONDS:g} s a case, no control character and at most 200 characters of the file in a message",
         f"{outcomes['failed']:,} failures in {n:,} cases ({outcomes['loaded']:,} loaded, "
         f"{outcomes['refused']:,} refused; {n / seconds:,.0f} cases a second)",
         not outcomes["failed"],

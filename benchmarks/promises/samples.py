@@ -111,7 +111,18 @@ def _list(numbers: list[float] | list[int]) -> str:
     return ",".join(f"{number:g}" for number in numbers)
 
 
-# By name of the sample: the format's name in `hsrl-gym build`, and the files.
+def csv() -> Files:
+    """Return a log as people have them, with slates of its own and a quoted name."""
+    rows: list[list[object]] = [["user", "item", "time", "click", "slate"]]
+    for user in range(1, _USERS + 1):
+        rows += [
+            [f'"u, {user}"', f"i{1 + (user + place) % 5}", f"2024-01-0{user} 10:00:0{place}", place % 2, place // 3]
+            for place in range(6)
+        ]
+    return {"log.csv": _joined(rows, ",")}
+
+
+# By name of the sample: the format's name in `hsrl-gym build`, and the files. "csv" is read from its one file.
 SAMPLES: dict[str, tuple[str, Callable[[], Files]]] = {
     "ml1m": ("ml1m", ml1m),
     "ml100k": ("ml100k", ml100k),
@@ -119,4 +130,5 @@ SAMPLES: dict[str, tuple[str, Callable[[], Files]]] = {
     "ml-latest": ("ml-latest", ml_latest),
     "atomic": ("atomic", atomic),
     "rl4rs": ("rl4rs", rl4rs),
+    "csv": ("csv", csv),
 }
