@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsrl_agent.evaluation.terminal import make_console, run_command, say
+from hsrl_agent.evaluation.terminal import INTERRUPTED, make_console, run_command, say
 from promises import determinism, fuzz, kills, memory, mutation
 from promises.promise import Finding, Say, report, table
 
@@ -100,7 +100,13 @@ def work(arguments: Sequence[str] | None) -> int:
     for name in names:
         part = PARTS[name]
         n = getattr(given, part.option) or (part.short if given.short else part.usual)
-        tested.append(_tested(name, part, n, given, lambda text: say(console, text)))
+        try:
+            tested.append(_tested(name, part, n, given, lambda text: say(console, text)))
+        except KeyboardInterrupt:
+            print(
+                f"trust.py: interrupted in {name}; {given.out / 'REPORT.md'} has the parts before it.", file=sys.stderr
+            )
+            return INTERRUPTED
         (given.out / "REPORT.md").write_text(report(state, command, tested), encoding="utf-8")
     console.print(table(tested))
     for one in tested:
