@@ -53,6 +53,10 @@ def rl4rs_features() -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("vocabulary", [16, 64])
+def test_a_codebook_has_three_levels_of_64_tokens_unless_told_otherwise() -> None:
+    assert fit_codebook(random_features(80), n_restarts=1).vocabulary == (64, 64, 64)
+
+
 def test_every_real_item_has_a_sid_of_its_own(rl4rs_features: NDArray[np.float32], vocabulary: int) -> None:
     codebook = fit_codebook(rl4rs_features, 3, vocabulary)
     items = np.arange(1, 284)
