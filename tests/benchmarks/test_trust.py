@@ -15,7 +15,7 @@ import torch
 
 import trust
 from hsrl_gym.errors import HsrlError
-from promises import determinism, fuzz, kills, memory
+from promises import commands, determinism, fuzz, kills, memory
 from promises.judgement import complaint
 from promises.promise import Finding, Say, report
 from promises.samples import SAMPLES
@@ -117,7 +117,7 @@ def test_half_written_output_is_found(safe: bool, tmp_path: Path) -> None:
     def complaints(out: Path) -> list[str]:
         return [name for name, content in result(out).items() if content != b"[" * 20 + b"]" * 20]
 
-    writes = kills.Command("writes", lambda out: [str(script), str(out)], result, complaints)
+    writes = commands.Command("writes", lambda out: [str(script), str(out)], result, complaints)
     tally = kills.torture(writes, tmp_path, 4, seed=0)
     assert tally.n_kills == 4
     assert bool(tally.complaints) is not safe
@@ -138,16 +138,16 @@ def test_half_written_results_and_tables_are_found(tmp_path: Path) -> None:
     whole = {"runs/a.json": '{"a": 1}\n', "results.jsonl": '{"a": 1}\n{"a": 2}\n', "table2.md": "# T\n", "t.csv": "a\n"}
     for name, text in whole.items():
         (tmp_path / name).write_text(text)
-    assert kills.broken_results(tmp_path) == []
+    assert commands.broken_results(tmp_path) == []
     for name, text in whole.items():
         (tmp_path / name).write_text(text[:-4] if name.endswith(("json", "jsonl")) else text[:-1])
-        assert len(kills.broken_results(tmp_path)) == 1, name
+        assert len(commands.broken_results(tmp_path)) == 1, name
         (tmp_path / name).write_text(text)
 
 
 def test_times_are_no_part_of_a_result() -> None:
     one = {"score": 1.0, "train_seconds": 3.0, "curve": [[0, 1.5, 2.0]], "provenance": {"started_at": "now"}}
-    assert kills._untimed(one) == {"score": 1.0, "curve": [[0, 2.0]]}
+    assert commands.untimed(one) == {"score": 1.0, "curve": [[0, 2.0]]}
 
 
 # --- damaged files

@@ -53,10 +53,6 @@ def rl4rs_features() -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("vocabulary", [16, 64])
-def test_a_codebook_has_three_levels_of_64_tokens_unless_told_otherwise() -> None:
-    assert fit_codebook(random_features(80), n_restarts=1).vocabulary == (64, 64, 64)
-
-
 def test_every_real_item_has_a_sid_of_its_own(rl4rs_features: NDArray[np.float32], vocabulary: int) -> None:
     codebook = fit_codebook(rl4rs_features, 3, vocabulary)
     items = np.arange(1, 284)
@@ -276,3 +272,7 @@ def test_item_inputs_are_features_and_what_else_is_known() -> None:
     np.testing.assert_array_equal(made.item_inputs[:, :3], made.features)
     assert np.square(made.item_inputs[1:, 3:]).mean() == pytest.approx(1.0, rel=1e-4)
     assert not made.item_inputs[0].any()
+
+
+def test_a_codebook_has_three_levels_of_64_tokens_unless_told_otherwise() -> None:
+    assert fit_codebook(random_features(80), n_restarts=1).vocabulary == (64, 64, 64)
