@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUIETLY := --quiet --disable-pip-version-check
 TESTS := hypothesis pytest pytest-benchmark # what the tests need
 
-.PHONY: table2 test lint types install docs bundles gpu examples ranges clean
+.PHONY: table2 test lint types install docs bundles gpu examples ranges trust clean
 
 table2: $(VENV)/.installed
 	$(BIN)/python benchmarks/compare.py --preset quick --jobs 2 --out results/table2
@@ -48,6 +48,10 @@ ranges: $(VENV)-lowest/.installed
 		-W ignore::DeprecationWarning -W ignore::FutureWarning -p no:cacheprovider \
 		tests/test_ranges.py tests/bundle tests/data tests/envs tests/gym tests/items \
 		tests/agent/test_hsrl.py tests/agent/test_policies.py tests/agent/test_ppo.py tests/agent/test_vec_env.py
+
+# What the package promises, tested: at most 20 minutes on two cores, with a report in results/trust/REPORT.md.
+trust: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/trust.py
 
 # Constrained as a whole: one torch for everybody, and a CPU build that is already in .venv stays.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -79,6 +79,9 @@ def test_users_are_not_mixed() -> None:
 
 
 def test_who_has_left_has_no_value() -> None:
+    # with one click a patience of exactly 1 is left, and the user stays; without it there is none
+    just = difference_rewards(batch([1.0, 0.0], patience=1.0), GAINS, value, gamma=0.5)
+    torch.testing.assert_close(just, torch.tensor([[0.5 + 0.5 * (0.1 - 4.0), 0.0]]))
     gone = difference_rewards(batch([1.0, 1.0], patience=0.5, terminated=1.0), GAINS, value, gamma=0.5)
     torch.testing.assert_close(gone, torch.tensor([[0.3, 0.3]]))
     # 1.5 stays, 0.5 (without either click) would have left: V(s') = 0.15 - 4 for the slate with its spoiler
@@ -110,6 +113,8 @@ def test_gains_are_differences_of_means(buffer: SlateReplayBuffer) -> None:
 def test_gains_that_were_never_seen_are_the_slope(buffer: SlateReplayBuffer) -> None:
     fill(buffer, [[0, 2]], [[0.1, 0.7]])
     torch.testing.assert_close(click_gains(buffer), torch.tensor([[0.0, 0.0], [0.3, 3.0], [0.3, 3.0]]))
+    fill(buffer, [[0, 1]], [[0.1, 0.7]])  # of two rows that are close together, too
+    torch.testing.assert_close(click_gains(buffer)[1:], torch.tensor([[0.6, 6.0]] * 2))
     fill(buffer, [[0, 0], [0, 2]], [[0.1, 0.1], [0.1, 0.7]])  # and one odd row is enough to see it
     torch.testing.assert_close(click_gains(buffer)[1:], torch.tensor([[0.3, 3.0]] * 2))
     fill(buffer, [[1, 1]], [[0.4, 0.6]])  # all alike: nothing can be said

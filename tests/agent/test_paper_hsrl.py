@@ -10,6 +10,7 @@ from agents import ENV, answer_by_hand, make_hsrl, two_transitions
 
 from hsrl_agent import PaperHSRL, make_vec_env
 from hsrl_agent.buffers import SlateSamples
+from hsrl_agent.paper_hsrl import behavioral_cloning_loss, negative_entropy
 from hsrl_gym.bundle.folder import Bundle
 
 
@@ -38,6 +39,11 @@ def test_slate_credit_is_eq_21(by_hand: PaperHSRL) -> None:
     assert by_hand.losses(two_transitions()).policy_gradient.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_advantages_are_clipped_on_both_sides(by_hand: PaperHSRL) -> None:
+    advantages = by_hand.item_advantages(torch.tensor([5.0, -5.0]), two_transitions())
+    assert advantages.tolist() == [[1.0, 1.0], [-1.0, -1.0]]
+
+
 def test_entropy_is_minimised_as_written(by_hand: PaperHSRL) -> None:
     """sum p log p is -log 4 for the uniform level and -log 2 for the half-used one (eq. 23)."""
     assert by_hand.losses(two_transitions()).entropy.item() == pytest.approx(-math.log(4) - math.log(2), rel=1e-4)
@@ -46,6 +52,34 @@ def test_entropy_is_minimised_as_written(by_hand: PaperHSRL) -> None:
 def test_cloning_takes_clicked_items_only(by_hand: PaperHSRL) -> None:
     """The first slate's clicked item has likelihood 0.1; the second slate has no click and adds 0 (eq. 24)."""
     assert by_hand.losses(two_transitions()).behavioral_cloning.item() == pytest.approx(-math.log(0.1) / 2, rel=1e-5)
+
+
+def test_entropy_is_a_sum_over_levels_and_a_mean_over_users() -> None:
+    """Three users, two levels: log 4 and log 2 for each of them."""
+    uniform = [torch.full((3, n), 1.0 / n).log() for n in (4, 2)]
+    assert negative_entropy(uniform).item() == pytest.approx(-math.log(4) - math.log(2), rel=1e-5)
+
+
+def test_cloning_is_a_mean_over_the_clicks_of_a_slate() -> None:
+    """(1 + 3) / 2 for the slate with two clicks, 5 for the one with one."""
+    log_pi = torch.tensor([[-1.0, -3.0], [-5.0, -7.0]])
+    assert behavioral_cloning_loss(torch.tensor([[1.0, 1.0], [1.0, 0.0]]), log_pi).item() == pytest.approx((2 + 5) / 2)
+
+
+def test_an_item_that_cannot_be_shown_any_more_counts_as_certain(by_hand: PaperHSRL) -> None:
+    """Item 5 has no likelihood: its click adds 0 to eq. 24, and it adds 0 to the mean of eq. 22."""
+    losses = by_hand.losses(two_transitions(slates=torch.tensor([[5, 4], [2, 3]])))
+    assert losses.behavioral_cloning.item() == 0.0
+    first, second = math.log(0.4) / 2, (math.log(0.2) + math.log(0.3)) / 2
+    assert losses.policy_gradient.item() == pytest.approx(-(1.0 * first - 0.3 * second) / 2, rel=1e-5)
+
+
+def test_objective_is_the_sum_of_its_terms(by_hand: PaperHSRL) -> None:
+    by_hand.entropy_weight, by_hand.bc_weight = 0.3, 0.7
+    terms = by_hand.losses(two_transitions())
+    expected = terms.critic + terms.policy_gradient + 0.3 * terms.entropy + 0.7 * terms.behavioral_cloning
+    assert terms.behavioral_cloning.item() > 1.0
+    torch.testing.assert_close(by_hand.objective(two_transitions()), expected)
 
 
 def test_objective_weighs_its_terms(toy_world: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,16 @@ def test_noise_by_hand() -> None:
 # --- arrival
 
 
+def test_who_arrives_is_drawn_with_the_noise_of_step_minus_one() -> None:
+    """So no click shares its bits. The upper 63 of them less the sign decide, and all users of an even pool arrive."""
+    seeds, model = torch.arange(200), make_core().respond
+    core = SlateCore(model, torch.zeros(8, 2), torch.zeros(8, 5, dtype=torch.long), SessionParams(4))
+    bits = noise(seeds, 0, -1, 1)[:, 0].tolist()
+    users = core.initial(seeds, torch.zeros_like(seeds)).user.tolist()
+    assert users == [(one % 2**64 >> 1) % 2**62 % 8 for one in bits]
+    assert set(users) == set(range(8))
+
+
 def test_users_arrive_uniformly() -> None:
     core = make_core()
     users = start(core, *range(20_000)).user

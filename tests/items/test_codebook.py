@@ -182,6 +182,7 @@ def test_equal_priority_goes_by_item_id() -> None:
 
 def test_report_by_hand() -> None:
     codebook = by_hand([(0, 0), (0, 0), (1, 1), (1, 0)], features=[0.0, 1.0, 12.0, 500.0]).deactivate(4)
+    assert by_hand([(0, 0)]).report().n_moved == 0
     report = replace(codebook, n_moved=7).report()
     assert (report.n_items, report.n_sids, report.n_collisions, report.largest_bucket) == (3, 2, 1, 2)
     assert report.n_moved == 7
@@ -271,3 +272,7 @@ def test_item_inputs_are_features_and_what_else_is_known() -> None:
     np.testing.assert_array_equal(made.item_inputs[:, :3], made.features)
     assert np.square(made.item_inputs[1:, 3:]).mean() == pytest.approx(1.0, rel=1e-4)
     assert not made.item_inputs[0].any()
+
+
+def test_a_codebook_has_three_levels_of_64_tokens_unless_told_otherwise() -> None:
+    assert fit_codebook(random_features(80), n_restarts=1).vocabulary == (64, 64, 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_new_items_stand_in_a_bucket_where_their_priority_puts_them() -> None:
     behind, ahead = full.with_items([raw(0.0)], priority=-1.0), full.with_items([raw(0.0)], priority=1.0)
     assert behind.codes[5].tolist() == ahead.codes[5].tolist() == [0, 0]
     assert (behind.decode([0, 0]), ahead.decode([0, 0])) == (1, 5)
+    known = replace(full, priority=np.full(5, 0.5, dtype=np.float32))
+    assert known.with_items([raw(0.0)]).decode([0, 0]) == 1  # nothing is known of it: a priority of 0
+
+
+def test_a_forgotten_item_has_no_priority() -> None:
+    full = replace(by_hand([(0, 0), (0, 1)]), priority=np.array([0, 3, 5], dtype=np.float32))
+    forgotten = full.forget([2])
+    assert forgotten.priority.tolist() == [0, 3, 0]
+    assert forgotten.live_items.tolist() == [1]
+    assert full.priority.tolist() == [0, 3, 5]
 
 
 def test_several_new_items_get_ids_in_order() -> None:

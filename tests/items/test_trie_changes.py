@@ -150,6 +150,18 @@ def test_a_sid_reserved_twice_is_released_twice() -> None:
     assert trie.free_sids(column(11.0, 11.0)).tolist() == [[1, 1], [0, 0]]
 
 
+def test_a_reserved_sid_sells_nothing() -> None:
+    trie = small(2)
+    trie.reserve(np.array([[1, 1]]))
+    assert trie.n_live == 2
+    assert trie.is_live[0].tolist() == [[True, False]]
+    assert trie.leaves(np.array([1, 1])) == trie.leaf_of_item[2]
+    assert trie.free_sids(column(11.0)).tolist() == [[1, 0]]
+    trie.release(np.array([[1, 1]]))
+    assert trie.n_live == 2
+    assert trie.free_sids(column(11.0)).tolist() == [[1, 1]]
+
+
 def test_tables_change_in_place_until_they_have_to_grow() -> None:
     trie = small()
     tables, first = trie.next_node, trie.first_item
