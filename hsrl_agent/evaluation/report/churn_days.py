@@ -22,6 +22,7 @@ from hsrl_agent.evaluation.summary import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _WIDTH, _HEIGHT, _AXES = 7.2, 5.4, 4.4  # of a panel with its names, of the figure, of the axes; inches
 _LOOKS = {False: ":", True: "-"}  # without onboarding, with it
@@ -140,6 +141,7 @@ def days_figure(results: Sequence[RunResult]) -> Figure:
         kind = "synthetic data" if notes.is_synthetic(lines[0].runs[0]) else lines[0].runs[0].data.source
         axes.set_title(f"{task}\n{kind}, {seeds}; solid: onboarding, dotted: none", fontsize=10)
         axes.set_xlabel("days of churn")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("Total Reward of held-out users" if axes is panels[0] else "")
         tidy(axes)
         axes.autoscale_view()
