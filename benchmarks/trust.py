@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsrl_agent.evaluation.terminal import INTERRUPTED, make_console, run_command, say
 from promises import determinism, fuzz, kills, memory, mutation
 from promises.promise import Finding, Say, report, table
 
@@ -77,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0; 1 if a promise is not kept; 2, after one line, for a call that cannot be run; 130 if interrupted."""
+    from hsrl_agent.evaluation.terminal import run_command  # not at the top: mutants are imported after this file
+
     return run_command("trust.py", lambda: work(arguments))
 
 
@@ -85,6 +86,7 @@ def work(arguments: Sequence[str] | None) -> int:
     import torch
 
     from hsrl_agent.evaluation.provenance import device_name, git_commit
+    from hsrl_agent.evaluation.terminal import INTERRUPTED, make_console, say
     from hsrl_gym.errors import unknown_name
 
     given = parser().parse_args(arguments)

@@ -210,6 +210,8 @@ def _run_tests(target: Target, mutant: Mutant | None) -> int:
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
         hypothesis.settings.register_profile("mutants", derandomize=True, database=None, phases=phases, deadline=None)
         hypothesis.settings.load_profile("mutants")
+        if target.module in sys.modules:
+            raise BrokenTests(f"{target.module} was imported before its mutants")
         if mutant is not None:
             sys.meta_path.insert(0, _Finder(mutant))
         without = ["-k", f"not ({target.without})"] if target.without else []
