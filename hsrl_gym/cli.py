@@ -215,7 +215,8 @@ def _inspect(options: argparse.Namespace) -> None:
     print_fidelity(slices, score_users(pool.clicks, predicted))
     n_slates = bundle.provenance.get("n_logged_slates")
     n_train = int(n_slates * TRAIN_FRACTION) if isinstance(n_slates, int) else 0
-    print_verdict(verdict(weigh(bundle.fidelity, responses, bundle.users, bundle.n_items, n_train)))
+    if "train" in bundle.fidelity:  # bundles of others may say nothing of it
+        print_verdict(verdict(weigh(bundle.fidelity, responses, bundle.users, bundle.n_items, n_train)))
     out = options.out or Path("results/inspect") / folder.name
     out.mkdir(parents=True, exist_ok=True)
     draw_reliability(bundle.fidelity, out / "reliability.png")

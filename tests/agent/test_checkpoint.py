@@ -163,6 +163,7 @@ def test_a_schedule_goes_on(tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert_equal(whole_state(again), whole_state(whole))
 
 
+@pytest.mark.filterwarnings("ignore:the ids of `history`")
 def test_sb3s_own_algorithm_and_policy(tiny_bundle: Bundle, tmp_path: Path) -> None:
     def make() -> PPO:
         env = make_vec_env(ENV, USERS, seed=0, bundle=tiny_bundle, action_mode="item", churn=CHURN)

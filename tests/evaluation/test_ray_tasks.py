@@ -84,7 +84,7 @@ QUEUE: Any = SimpleNamespace(actor=SimpleNamespace(put_nowait=SimpleNamespace(re
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The working directory, with agents in it, of the driver and the nodes."""
     path = tmp_path_factory.mktemp("ray")
-    (path / "agents_of_mine.py").write_text(AGENTS)
+    (path / "agents_on_nodes.py").write_text(AGENTS)
     before, paths = Path.cwd(), list(sys.path)
     os.chdir(path)
     yield path
@@ -133,7 +133,7 @@ def test_the_run_of_a_killed_node_is_done_again(
     folder: Path, cluster: Cluster, on_ray: Backend, small: RunSpec, tmp_path: Path
 ) -> None:
     """The rows are those of processes of this machine, and what was finished before is done once."""
-    stays = [replace(small, method="agents_of_mine:Stays", seed=seed) for seed in (0, 1)]
+    stays = [replace(small, method="agents_on_nodes:Stays", seed=seed) for seed in (0, 1)]
     specs = [*stays, small, replace(small, method="popularity")]
     node = cluster.add_node(**NODE)
     (folder / "doomed").write_text(node.node_id)
@@ -156,7 +156,7 @@ def test_the_run_of_a_killed_node_is_done_again(
 
 def test_errors_are_one_line(folder: Path, small: RunSpec, tmp_path: Path) -> None:
     """Of the run, of the driver's disk, and of a run that kills its process again and again."""
-    fails, fine = (replace(small, method=f"agents_of_mine:{name}") for name in ("Fails", "Fine"))
+    fails, fine = (replace(small, method=f"agents_on_nodes:{name}") for name in ("Fails", "Fine"))
     failed, ended = (do(Order(1, one, one.key(), code_digest()), packed(one), QUEUE) for one in (fails, fine))
     assert failed.message == "RuntimeError: out of luck"
     assert "in learn" in failed.details
@@ -256,7 +256,7 @@ def test_ctrl_c_ends_the_tasks_and_keeps_what_is_finished(
     cluster: Cluster, folder: Path, tiny_bundle_folder: Path
 ) -> None:
     options = {"envs": "HSRL-RL4RS-v0", "bundle": f"HSRL-RL4RS-v0={tiny_bundle_folder}", "methods": "random"}
-    options |= {"agent": "agents_of_mine:Endless", "seeds": "0", "steps": "32", "n-envs": "8", "episodes": "20"}
+    options |= {"agent": "agents_on_nodes:Endless", "seeds": "0", "steps": "32", "n-envs": "8", "episodes": "20"}
     options |= {"out": "out", "backend": "ray", "ray-address": cluster.address}
     process = subprocess.Popen(
         [sys.executable, "-m", "hsrl_agent.evaluation.cli", "compare", *(f"--{k}={v}" for k, v in options.items())],
@@ -268,7 +268,8 @@ def test_ctrl_c_ends_the_tasks_and_keeps_what_is_finished(
     began = folder / "endless"
     try:
         end = time.monotonic() + 240
-        while not began.exists() and time.monotonic() < end and process.poll() is None:
+        runs = folder / "out" / "runs"
+        while not (began.exists() and any(runs.glob("*"))) and time.monotonic() < end and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
