@@ -21,6 +21,7 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayError,
     RayTaskError,
+    TaskUnschedulableError,
     WorkerCrashedError,
 )
 from ray.util.queue import Queue
@@ -230,6 +231,8 @@ def check_nodes(nodes: Sequence[tuple[str, str]]) -> None:
     for (_, address), answer in zip(nodes, answers, strict=True):
         try:
             digest, complaint = ray.get(answer, timeout=_SECONDS_TO_CHECK)
+        except TaskUnschedulableError:
+            continue  # it has died since the nodes were listed, so no run can get there
         except RayError as error:
             raise HsrlError(f"node {address}: it does not answer ({one_line(error)}).") from error
         if complaint:
