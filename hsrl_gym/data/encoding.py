@@ -50,17 +50,21 @@ def with_mean(column: TextColumn) -> NDArray[np.float32]:
     Raises:
         HsrlError: for the first cell that is neither empty nor a number that float32 can hold.
     """
+    return _filled(column)[:, None].astype(np.float32)
+
+
+def _filled(column: TextColumn) -> NDArray[np.float64]:
+    """Return a column of numbers (rows,), with the mean of the others in empty cells; see `with_mean`."""
     full = [cell != "" for cell in column.cells]
     filled = replace(column, cells=[cell or "0" for cell in column.cells])
     filled.numbers(np.float32)  # refuses what is too large
     values: NDArray[np.float64] = filled.numbers(np.float64)
     values[np.logical_not(full)] = values[full].mean() if any(full) else 0.0
-    return values[:, None].astype(np.float32)
+    return values
 
 
 def standardized(column: TextColumn) -> NDArray[np.float32]:
     """Return a column of numbers as (rows, 1) with mean 0 and deviation 1; empty cells become 0."""
-    values = with_mean(column)
+    values = _filled(column)  # float64: of large numbers that differ little, float32 keeps no difference
     deviation = values.std()
-    scaled: NDArray[np.float32] = (values - values.mean()) / (deviation if deviation > 0 else 1.0)
-    return scaled
+    return ((values - values.mean()) / (deviation if deviation > 0 else 1.0))[:, None].astype(np.float32)

@@ -205,7 +205,8 @@ def _times(column: TextColumn, kind: str) -> NDArray[Any]:
         return column.numbers(np.float64)  # refuses
     import pandas as pd
 
-    dates = pd.to_datetime(list(column.cells), format="ISO8601", utc=True, errors="coerce")
+    cells = [cell if cell[:1].isdigit() else "" for cell in column.cells]  # pandas takes "now" and "today" for dates
+    dates = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
     if dates.hasnans:
         row = int(np.argmax(dates.isna()))
         raise column.error(row, "a number, or a date as 2026-05-31 or 2026-05-31T12:30:00", "mend or remove this row")

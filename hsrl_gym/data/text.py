@@ -25,7 +25,6 @@ _OTHER_FILES = (
     (rb"BZh[1-9]1AY&SY", "a bzip2 file", "unpack it first"),
     (rb"PAR1", "a parquet file", "read it with the format csv"),
     (rb"\xff\xfe|\xfe\xff", "UTF-16 text", "save it as UTF-8"),
-    (rb"[^\n]*\r[^\n]+\Z", "a file whose lines end in CR alone (old Mac)", "convert them: tr '\\r' '\\n' < OLD > NEW"),
 )
 _HEAD = 2**16  # bytes that are looked at
 
@@ -56,6 +55,11 @@ def check_text(path: Path) -> None:
     for start, kind, advice in _OTHER_FILES:
         if re.match(start, head):
             raise HsrlError(f"{path}: got {kind}, expected text in lines; {advice}.")
+    if b"\n" not in head and b"\r" in head[:-1]:
+        raise HsrlError(
+            f"{path}: got a file whose lines end in CR alone (old Mac), expected text in lines; convert them: "
+            "tr '\\r' '\\n' < OLD > NEW."
+        )
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,11 @@ def parsed(cells: Sequence[str], dtype: type[np.generic]) -> NDArray[Any] | None
 
 
 def integer_ids(names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the names as integers if all of them are, else 1, 2, ... in their order: (len(names),) int64."""
+    """Return different names as integers if all of them are and differ so, else 1, 2, ..: (len(names),) int64."""
     values = parsed(names, np.int64)
-    return np.arange(1, len(names) + 1) if values is None else values
+    if values is None or len(np.unique(values)) < len(values):  # "1" and "01" are two names
+        return np.arange(1, len(names) + 1)
+    return values
 
 
 def csv_records(path: Path, separator: str = ",", errors: str = "replace") -> Iterator[tuple[int, list[str]]]:

@@ -208,6 +208,17 @@ def test_many_rows_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "line 8: got timestamp '2026-05-31', expected finite numbers" in refused(write(tmp_path, rows))
 
 
+def test_names_that_are_the_same_number_are_two_users(tmp_path: Path) -> None:
+    rows = [row.replace("ann,", "1,").replace("bob,", "01,") for row in ROWS]
+    assert len(set(load_interactions(write(tmp_path, rows)).user.tolist())) == 2
+
+
+def test_the_time_of_reading_is_no_date(tmp_path: Path) -> None:
+    rows = [row.replace(f",{row.split(',')[2]},", f",2026-05-{row.split(',')[2].zfill(2)[:2]},", 1) for row in ROWS[:6]]
+    rows = [rows[0].replace("2026-05-20", "now"), *rows[1:]]
+    assert "got timestamp 'now', expected" in refused(write(tmp_path, rows))
+
+
 def test_two_hundred_thousand_rows_in_seconds(tmp_path: Path) -> None:
     n = 200_000
     rng = np.random.default_rng(0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hsrl_gym.data.text import TextColumn, csv_records, read_columns
+from hsrl_gym.data.encoding import standardized
+from hsrl_gym.data.text import TextColumn, check_text, csv_records, read_columns
 from hsrl_gym.errors import HsrlError
 
 
@@ -64,6 +66,12 @@ def test_other_files_are_named_as_what_they_are(tmp_path: Path, content: bytes, 
     assert refused(path, quoted=quoted).startswith(f"{path}: got {kind}")
 
 
+def test_many_carriage_returns_are_looked_at_once(tmp_path: Path) -> None:
+    began = time.process_time()
+    check_text(write(tmp_path, b"\r" * 60_000 + b"\n"))
+    assert time.process_time() - began < 1.0
+
+
 def test_a_zip_file(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "movies.csv", "w") as archive:
         archive.writestr("movies.csv", "id,t\n1,a\n")
@@ -102,3 +110,9 @@ def test_numbers_that_float32_cannot_carry_on_are_refused(tmp_path: Path) -> Non
 def test_repeated_ids_are_named(tmp_path: Path) -> None:
     with pytest.raises(HsrlError, match="line 9: got id 'a', expected each id once"):
         TextColumn(tmp_path / "x", "id", [2, 4, 9], ["a", "b", "a"]).unique()
+
+
+def test_large_numbers_that_differ_little_stay_apart(tmp_path: Path) -> None:
+    cells = [str(1_600_000_000 + second) for second in range(20)]
+    scaled = standardized(TextColumn(tmp_path, "seen", range(20), cells))
+    np.testing.assert_allclose(scaled[:, 0], (np.arange(20) - 9.5) / np.arange(20).std(), rtol=1e-5)
