@@ -1,8 +1,11 @@
 """The HSRL agent and its baselines, on Stable-Baselines3.
 
-Importing it registers the policy names "HSRLPolicy" and "ItemPolicy" with SB3's A2C and PPO, and with no other
-algorithm. SB3's own policies take the encoder as `features_extractor_class=SASRecExtractor`.
+Importing it registers the policy names "HSRLPolicy" and "ItemPolicy" with SB3's A2C and PPO. TRPO and RecurrentPPO of
+sb3-contrib know them too, and say why they do not fit. SB3's own policies take the encoder as
+`features_extractor_class=SASRecExtractor`.
 """
+
+from contextlib import suppress
 
 from stable_baselines3 import A2C, PPO
 
@@ -14,7 +17,13 @@ from hsrl_agent.item_policy import ItemPolicy
 from hsrl_agent.paper_hsrl import PaperHSRL
 from hsrl_agent.vec_env import SlateVecEnv, make_vec_env
 
-for _algorithm in (A2C, PPO):
+_algorithms = [A2C, PPO]
+with suppress(ImportError):
+    from sb3_contrib import TRPO, RecurrentPPO
+
+    _algorithms += [TRPO, RecurrentPPO]  # where the policies say in one line why they do not fit
+
+for _algorithm in _algorithms:
     _algorithm.policy_aliases.update({"HSRLPolicy": HSRLPolicy, "ItemPolicy": ItemPolicy})
 
 __all__ = [

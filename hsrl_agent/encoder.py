@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hsrl_gym.errors import HsrlError
+
 _SMALLEST_GROUP = 16  # users, on a CPU
 OWN_ROWS = 16_384  # items that have free vectors of their own
 SHARED_ROWS = 4_096  # free vectors of a larger catalog; four times as many make an update 1.3 times as long
@@ -61,6 +63,9 @@ class SASRec(nn.Module):
         shares_rows: whether items share free vectors. Then they have them from the start.
         looks_up: whether only the items of the batch are mapped, where these are fewer than all. Small catalogs map
             all of them unless told otherwise, for the sake of results that were found so.
+
+    Raises:
+        HsrlError: for a width that is no multiple of `n_heads`, or no layers.
     """
 
     causal: Tensor
@@ -78,6 +83,11 @@ class SASRec(nn.Module):
         dropout: float = 0.0,
         per_item: bool = True,
     ) -> None:
+        if n_layers < 1 or n_heads < 1 or width < 1 or width % n_heads:
+            raise HsrlError(
+                f"got width {width}, n_heads {n_heads} and n_layers {n_layers} of the encoder, expected a width that is "
+                "a multiple of n_heads, and at least one layer."
+            )
         super().__init__()
         self.width = width
         self.register_buffer("item_features", item_features.float().clone(), persistent=True)  # (N + 1, F)

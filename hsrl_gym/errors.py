@@ -36,12 +36,20 @@ class HsrlError(ValueError):
         super().__init__(printable(str(message)))
 
 
+class UnexpectedArgument(HsrlError, TypeError):
+    """An argument that nothing takes: a TypeError too, by which other libraries learn what they may not pass."""
+
+
 def unknown_name(kind: str, got: object, known: Iterable[str]) -> HsrlError:
     """Return the error for an unknown name; it lists the nearest known names."""
+    return HsrlError(f"unknown {kind} {shown(got)}; {nearest(got, known)}")
+
+
+def nearest(got: object, known: Iterable[str]) -> str:
+    """Return the end of a message on an unknown name: the nearest known ones, or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(str(got)[:_MOST_SHOWN], names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
-    return HsrlError(f"unknown {kind} {shown(got)}; {hint}")
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
 
 
 def listed(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from hsrl_gym.bundle.contents import Bundle
 from hsrl_gym.bundle.folder import load_bundle, save_bundle
 from hsrl_gym.data.fetch import cache_folder
 from hsrl_gym.data.sources import DATASETS
-from hsrl_gym.errors import HsrlError
+from hsrl_gym.errors import HsrlError, shown
 from hsrl_gym.users.small import ensemble_size_for
 
 PACKAGED = Path(__file__).parents[1] / "bundles"
@@ -39,6 +39,8 @@ def open_bundle(bundle: str | Path | Bundle | None, default: str | None) -> Bund
     """
     if isinstance(bundle, Bundle):
         return bundle
+    if bundle is not None and not isinstance(bundle, str | Path):
+        raise HsrlError(f"got the bundle {shown(bundle)}, expected its folder, or a Bundle.")
     if bundle is not None:
         return load_bundle(bundle)
     if default is None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsrl_gym.envs.rules import PATIENCE, REWARDS
+from hsrl_gym.envs.settings import finite_number, whole_number
 from hsrl_gym.errors import HsrlError, unknown_name
 from hsrl_gym.users.responses import Respond
 
@@ -47,11 +48,10 @@ class SessionParams:
             raise unknown_name("reward rule", self.reward, REWARDS)
         if self.patience not in PATIENCE:
             raise unknown_name("patience rule", self.patience, PATIENCE)
-        if self.slate_size < 1 or self.max_steps < 1 or self.initial_patience < LEAVES_BELOW:
-            raise HsrlError(
-                f"got slate_size {self.slate_size}, max_steps {self.max_steps}, initial_patience "
-                f"{self.initial_patience}, expected each to be at least 1."
-            )
+        whole_number("slate_size", self.slate_size, 1)
+        whole_number("max_steps", self.max_steps, 1)
+        finite_number("initial_patience", self.initial_patience, LEAVES_BELOW)
+        finite_number("miss_cost", self.miss_cost)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,9 @@ def open_onboarder(
     settings: Onboarding | Mapping[str, Any] | None, catalog: Catalog, bundle: Bundle, device: torch.device
 ) -> Onboarder | None:
     """Return the onboarder of a catalog's new items; None without settings, or where no item is new."""
-    if settings is None or bool((catalog.codebook.codes[1:, 0] >= 0).all()):
+    if settings is None:
         return None
-    return Onboarder(Onboarding.of(settings), catalog, bundle, device)
+    read = Onboarding.of(settings)
+    if bool((catalog.codebook.codes[1:, 0] >= 0).all()):
+        return None
+    return Onboarder(read, catalog, bundle, device)

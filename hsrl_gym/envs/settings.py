@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from hsrl_gym.errors import HsrlError, unknown_name
+from hsrl_gym.errors import HsrlError, UnexpectedArgument, nearest, unknown_name
 
 Settings = TypeVar("Settings")
+_OF_VECTORS = ("num_envs", "autoreset_mode")
 
 
 def from_json(kind: type[Settings], what: str, given: Settings | Mapping[str, Any]) -> Settings:
@@ -54,17 +56,25 @@ def whole_number(what: str, value: object, smallest: int) -> int:
     return int(value)
 
 
-def check_arguments(given: Iterable[str], called: type, more: Iterable[str] = (), what: str = "argument") -> None:
-    """Raise HsrlError for an unknown argument of a constructor.
+def finite_number(what: str, value: object, smallest: float = -math.inf) -> None:
+    """Raise HsrlError unless a setting is a finite number of at least `smallest`; `what` is its name in messages."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value) or value < smallest:
+        least = "" if smallest == -math.inf else f" of at least {smallest:g}"
+        raise HsrlError(f"got {what} {value!r}, expected a finite number{least}.")
+
+
+def check_arguments(given: Iterable[str], called: type, more: Iterable[str] = (), who: str = "the environment") -> None:
+    """Raise UnexpectedArgument for an unknown argument of a constructor.
 
     Args:
         given: names of the arguments.
         called: the class that takes them.
         more: names that are known as well.
-        what: they are called in the message.
+        who: got them, in the message.
     """
     known = [name for name in inspect.signature(called).parameters if name != "bundle"]
     known += more
     for name in given:
         if name not in known:
-            raise unknown_name(what, name, known)
+            hint = "it is one of gym.make_vec." if name in _OF_VECTORS else nearest(name, known)
+            raise UnexpectedArgument(f"{who} got an unexpected keyword argument {name!r}; {hint}")

@@ -7,6 +7,7 @@ import torch
 from plain import plain_encoder, small_encoder
 
 from hsrl_agent.encoder import OWN_ROWS, SHARED_ROWS, SASRec
+from hsrl_gym.errors import HsrlError
 
 
 def test_encoder_ignores_what_stands_in_padding_but_not_the_order() -> None:
@@ -110,3 +111,9 @@ def test_items_without_free_vectors_are_their_content() -> None:
     assert not [name for name, weight in net.named_parameters() if len(weight) == 7]
     torch.testing.assert_close(net.item_table(), net.item_map(net.item_features))
     assert net(torch.randn(2, 2), torch.tensor([[0, 0, 0, 1, 2]] * 2)).shape == (2, 8)
+
+
+@pytest.mark.parametrize("sizes", [{"width": 30}, {"n_heads": 3}, {"n_layers": 0}])
+def test_sizes_that_do_not_fit_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(HsrlError, match="of the encoder, expected a width that is a multiple of n_heads"):
+        SASRec(torch.zeros(4, 2), 3, 5, **sizes)

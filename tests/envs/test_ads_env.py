@@ -280,7 +280,9 @@ def test_unknown_settings(settings: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("make", [AdsEnv, AdsVectorEnv])
 def test_arguments_of_other_environments_are_refused_in_one_line(make: Any) -> None:
-    with pytest.raises(HsrlError, match=r"unknown argument of HSRL-Ads-v0 'churn'; known: action_mode, .*") as error:
+    with pytest.raises(
+        HsrlError, match=r"HSRL-Ads-v0 got an unexpected keyword argument 'churn'; known: action_mode, .*"
+    ) as error:
         make(churn={"every": 3}, market=SMALL, bundle=None, slate_size=1)
     assert "steps_per_day" in str(error.value)
     assert "render_mode" in str(error.value)

@@ -315,9 +315,14 @@ def test_one_user_alone_is_a_row_of_many(tiny_bundle: Bundle) -> None:
     [
         ({"reward": "sweet"}, "unknown reward rule 'sweet'; did you mean sweet_point"),
         ({"patience": "streaks"}, "unknown patience rule 'streaks'; did you mean streak"),
-        ({"slate_size": 0}, "got slate_size 0, max_steps 20, initial_patience 20.0, expected each to be at least 1"),
+        ({"slate_size": 0}, "got slate_size 0, expected a whole number of at least 1"),
         ({"max_steps": 0}, "max_steps 0"),
-        ({"initial_patience": 0.5}, "initial_patience 0.5"),
+        ({"max_steps": 2.5}, "got max_steps 2.5, expected a whole number of at least 1"),
+        ({"slate_size": "3"}, "got slate_size '3', expected a whole number"),
+        ({"initial_patience": 0.5}, "got initial_patience 0.5, expected a finite number of at least 1"),
+        ({"initial_patience": float("nan")}, "initial_patience nan"),
+        ({"initial_patience": "a"}, "initial_patience 'a'"),
+        ({"miss_cost": float("nan")}, r"got miss_cost nan, expected a finite number\."),
     ],
 )
 def test_params_refuse(params: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -174,11 +175,11 @@ def test_options_are_not_changed() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"slatesize": 3}, "unknown argument 'slatesize'; did you mean slate_size"),
-        ({"simulater": "eval"}, "unknown argument 'simulater'; did you mean simulator"),
-        ({"rendermode": "ansi"}, "unknown argument 'rendermode'; did you mean render_mode"),
-        ({"bundel": "x"}, "unknown argument 'bundel'; did you mean bundle"),
-        ({"zzz": 1}, "unknown argument 'zzz'; known: action_mode, .*bundle, catalog, churn"),
+        ({"slatesize": 3}, "got an unexpected keyword argument 'slatesize'; did you mean slate_size"),
+        ({"simulater": "eval"}, "got an unexpected keyword argument 'simulater'; did you mean simulator"),
+        ({"rendermode": "ansi"}, "got an unexpected keyword argument 'rendermode'; did you mean render_mode"),
+        ({"bundel": "x"}, "got an unexpected keyword argument 'bundel'; did you mean bundle"),
+        ({"zzz": 1}, "got an unexpected keyword argument 'zzz'; known: action_mode, .*bundle, catalog, churn"),
     ],
 )
 def test_unknown_arguments(settings: dict[str, Any], message: str) -> None:
@@ -190,8 +191,27 @@ def test_unknown_arguments(settings: dict[str, Any], message: str) -> None:
 
 def test_unknown_arguments_of_the_market() -> None:
     for make in (gymnasium.make, gymnasium.make_vec):
-        with pytest.raises(HsrlError, match="unknown argument of HSRL-Ads-v0 'markett'; did you mean market"):
+        with pytest.raises(
+            HsrlError, match="HSRL-Ads-v0 got an unexpected keyword argument 'markett'; did you mean market"
+        ):
             make("HSRL-Ads-v0", markett={})
+
+
+def test_what_belongs_to_the_batch_is_said_of_the_single_environment() -> None:
+    with pytest.raises(HsrlError, match="argument 'autoreset_mode'; it is one of gym.make_vec"):
+        gymnasium.make("HSRL-RL4RS-v0", autoreset_mode="NextStep")
+
+
+def test_torchrl_makes_it_by_id(tiny_bundle_folder: Path) -> None:
+    """It tries an argument of its own, and goes on without it after a TypeError that names it."""
+    libs = pytest.importorskip("torchrl.envs", reason="TorchRL is not installed")
+    env = libs.GymEnv("HSRL-Bundle-v0", bundle=str(tiny_bundle_folder))
+    assert env.rollout(2).batch_size[0] == 2
+
+
+def test_a_typing_error_in_onboarding_is_told_without_churn(tiny_bundle: Bundle) -> None:
+    with pytest.raises(HsrlError, match="unknown onboarding setting 'explor'"):
+        SlateEnv(tiny_bundle, onboarding={"explor": 0.1})
 
 
 def test_a_shared_catalog_is_still_an_argument(tiny_bundle: Bundle) -> None:

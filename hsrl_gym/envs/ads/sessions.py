@@ -156,5 +156,5 @@ def open_sessions(settings: Mapping[str, Any], more: Iterable[str] = ()) -> AdsS
     Raises:
         HsrlError: for an unknown one, those of other environments included.
     """
-    check_arguments(settings, AdsSessions, more, "argument of HSRL-Ads-v0")
+    check_arguments(settings, AdsSessions, more, "HSRL-Ads-v0")
     return AdsSessions(**settings)
