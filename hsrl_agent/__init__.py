@@ -8,6 +8,7 @@ sb3-contrib know them too, and say why they do not fit. SB3's own policies take 
 from contextlib import suppress
 
 from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from hsrl_agent.checkpoint import Checkpoint
 from hsrl_agent.features import SASRecExtractor
@@ -17,7 +18,7 @@ from hsrl_agent.item_policy import ItemPolicy
 from hsrl_agent.paper_hsrl import PaperHSRL
 from hsrl_agent.vec_env import SlateVecEnv, make_vec_env
 
-_algorithms = [A2C, PPO]
+_algorithms: list[type[OnPolicyAlgorithm]] = [A2C, PPO]
 with suppress(ImportError):
     from sb3_contrib import TRPO, RecurrentPPO
 

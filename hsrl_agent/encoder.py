@@ -85,8 +85,8 @@ class SASRec(nn.Module):
     ) -> None:
         if n_layers < 1 or n_heads < 1 or width < 1 or width % n_heads:
             raise HsrlError(
-                f"got width {width}, n_heads {n_heads} and n_layers {n_layers} of the encoder, expected a width that is "
-                "a multiple of n_heads, and at least one layer."
+                f"got width {width}, n_heads {n_heads} and n_layers {n_layers} of the encoder, expected a width that "
+                "is a multiple of n_heads, and at least one layer."
             )
         super().__init__()
         self.width = width

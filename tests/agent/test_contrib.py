@@ -13,7 +13,7 @@ from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
 SMALL: dict[str, Any] = {"n_steps": 4, "batch_size": 8, "seed": 0}
-OURS = [(HSRLPolicy, "sid"), (ItemPolicy, "item")]
+OURS = [(HSRLPolicy, "sid"), (ItemPolicy, "item"), ("HSRLPolicy", "sid")]
 
 
 @pytest.mark.parametrize("mode", ["sid", "item"])

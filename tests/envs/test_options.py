@@ -198,7 +198,7 @@ def test_unknown_arguments_of_the_market() -> None:
 
 
 def test_what_belongs_to_the_batch_is_said_of_the_single_environment() -> None:
-    with pytest.raises(HsrlError, match="argument 'autoreset_mode'; it is one of gym.make_vec"):
+    with pytest.raises(HsrlError, match=r"argument 'autoreset_mode'; it is one of gym\.make_vec"):
         gymnasium.make("HSRL-RL4RS-v0", autoreset_mode="NextStep")
 
 
