@@ -81,6 +81,8 @@ def _check_codebook(path: Path, sizes: Mapping[str, Any], n_levels: int) -> None
             raise HsrlError(f"{path}: got {n_tokens} tokens in {name}, expected 1 to {MOST_TOKENS}.")
         expected[name] = ("F32", (n_tokens, vector_width))
     _compare(path, header, expected)
+    if vector_width < 1:
+        raise HsrlError(f"{path}: got vectors of width 0, expected at least 1; build the bundle again.")
 
 
 def _check_users(path: Path, manifest: Mapping[str, Any]) -> int:

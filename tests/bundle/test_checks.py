@@ -52,6 +52,11 @@ def turn(key: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Ar
     return change
 
 
+def no_width(arrays: Arrays) -> None:
+    for key in ("vectors", "to_vector", "centroids_0", "centroids_1", "centroids_2"):
+        arrays[key] = arrays[key][:, :0]
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -71,6 +76,7 @@ def turn(key: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Ar
         ("codebook", turn("codes", lambda a: a[:-1]), r"got 'codes' I32 \[60, 3\], expected I32 \[61, 3\]"),
         ("codebook", turn("centroids_0", lambda a: a[:0]), "got 0 tokens in centroids_0, expected 1 to 4096"),
         ("codebook", turn("centroids_0", lambda a: np.zeros((5000, a.shape[1]), "f4")), "got 5000 tokens"),
+        ("codebook", no_width, "got vectors of width 0, expected at least 1"),
         ("codebook", lambda a: a.pop("mean"), "got 'mean' not there"),
         ("codebook", lambda a: a.pop("vectors"), "got 'vectors' not there|got 'centroids_0'"),
         ("codebook", lambda a: a.update(more=a["mean"]), r"got 'more' F32 \[12\], expected not there"),
