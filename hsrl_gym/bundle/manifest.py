@@ -15,6 +15,7 @@ from hsrl_gym.data.log import HISTORY_LENGTH
 from hsrl_gym.errors import HsrlError, printable, shown
 from hsrl_gym.users.click_model import SimulatorConfig
 from hsrl_gym.users.ensemble import ensemble_size_of
+from hsrl_gym.work_folder import set_aside
 from hsrl_gym.yaml_files import dump_yaml, parse_yaml, read_limited
 
 SCHEMA_VERSION = 3
@@ -73,6 +74,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
+        aside = set_aside(Path(folder))
+        if aside is not None:
+            raise HsrlError(f"{folder}: a save was stopped and left the bundle in {aside}; rename that to {folder}.")
         raise HsrlError(f"{folder}: no {MANIFEST} here, expected a bundle folder; `hsrl-gym build` makes one.")
     text, right = unsealed(read_limited(path))
     manifest = parse_yaml(text, path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from hsrl_gym.bundle.contents import Bundle, data_files
 from hsrl_gym.bundle.manifest import MANIFEST, manifest_of
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.work_folder import put_in_place, try_renaming, work_folder
+from hsrl_gym.work_folder import put_in_place, sweep, try_renaming, work_folder
 
 _PROBE = bytes(2**20)  # less room than that is no room for a bundle
 
@@ -47,6 +47,7 @@ def check_target(folder: str | Path, force: bool = False) -> Path:
     target = Path(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target)  # first: it may put a bundle back
         _refuse_other(target)
         if (target / MANIFEST).exists() and not force:
             raise HsrlError(
