@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from hsrl_gym.bundle.arrays import check_slate_size
 from hsrl_gym.bundle.contents import Bundle, data_files
 from hsrl_gym.bundle.manifest import MANIFEST, manifest_of
 from hsrl_gym.errors import HsrlError
@@ -20,10 +21,12 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     """Write the bundle and return its folder; the folder appears whole or not at all.
 
     Raises:
-        HsrlError: if `folder` exists and is not a bundle (a bundle is replaced), or if it cannot be written; then the
-            bundle is in a folder for temporary files, which the message names.
+        HsrlError: if the bundle could not be loaded again, if `folder` exists and is not a bundle (a bundle is
+            replaced), or if it cannot be written; then the bundle is in a folder for temporary files, which the message
+            names.
     """
     target = Path(folder)
+    check_slate_size(bundle.slate_size, bundle.n_items)
     files = data_files(bundle)
     files[MANIFEST] = manifest_of(bundle, files)
     try:

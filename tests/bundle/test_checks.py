@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,5 +170,13 @@ def test_the_tables_of_a_large_catalog_are_checked_when_it_is_played(
 def test_what_no_bundle_may_hold_is_not_built(tiny_bundle: Bundle, tiny_log: InteractionLog) -> None:
     with pytest.raises(HsrlError, match="got a vocabulary of 5000, expected at most 4096 tokens a level"):
         build_bundle(tiny_log, vocabulary=5000)
+    wide = replace(tiny_log, slate=np.ones((2_000, 61), "i4"), clicks=np.ones((2_000, 61), "u1"))
+    with pytest.raises(
+        HsrlError, match="got slates of 61 for 60 items, expected 1 to 60 items in a slate; make shorter"
+    ):
+        build_bundle(wide)
+    for text in ("name", "source"):
+        with pytest.raises(HsrlError, match=f"^{text} of the log: got 'x.*expected a text of at most 1,000 characters"):
+            build_bundle(replace(tiny_log, **{text: "x" * 1_001}))
     with pytest.raises(HsrlError, match="got a vocabulary of 5000, expected at most 4096 tokens a level"):
         with_codebook(tiny_bundle, 2, [8, 5000])
