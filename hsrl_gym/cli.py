@@ -115,19 +115,22 @@ def _fetch(options: argparse.Namespace) -> None:
 def _build(options: argparse.Namespace) -> None:
     from hsrl_gym.bundle.build import CODEBOOKS, build_bundle
     from hsrl_gym.bundle.folder import check_target, save_bundle
+    from hsrl_gym.bundle.manifest import check_name
     from hsrl_gym.terminal import print_bundle
     from hsrl_gym.users.fit import FitSettings
 
-    for name in ("slates", "levels", "vocab", "pool", "epochs", "ensemble_size", "slate_size"):
-        value = getattr(options, name)
+    for setting in ("slates", "levels", "vocab", "pool", "epochs", "ensemble_size", "slate_size"):
+        value = getattr(options, setting)
         if value is not None and value < 1:
-            raise HsrlError(f"got --{name.replace('_', '-')} {value}, expected at least 1.")
+            raise HsrlError(f"got --{setting.replace('_', '-')} {value}, expected at least 1.")
     if options.format not in _FORMATS:
         raise unknown_name("format", options.format, _FORMATS)
     if options.codebook not in CODEBOOKS:
         raise unknown_name("codebook", options.codebook, CODEBOOKS)
     if not 0 <= options.seed < 2**31:
         raise HsrlError(f"got --seed {options.seed}, expected 0 to {2**31 - 1}.")
+    name = options.name or options.out.resolve().name
+    check_name("--name", name)
     open_device(options.device)
     check_target(options.out, options.force)  # before the work, not after it
     log = _load(options)
@@ -148,7 +151,7 @@ def _build(options: argparse.Namespace) -> None:
         codebook=options.codebook,
         ensemble_size=ensemble_size,
     )
-    bundle = replace(bundle, name=options.name or options.out.resolve().name)
+    bundle = replace(bundle, name=name)
     folder = save_bundle(bundle, options.out)
     print_bundle(bundle)
     print(f"bundle: {folder} (what its users are good for, and pictures: `hsrl-gym inspect {folder}`)")

@@ -25,7 +25,10 @@ def is_unprintable(text: str) -> bool:
 
 def shown(value: object, most: int = _MOST_SHOWN) -> str:
     """Return the value as it stands in a message: at most `most` printable characters."""
-    text = printable(repr(value))
+    try:
+        text = printable(repr(value))
+    except ValueError:  # Python writes no integers of more than 4,300 digits
+        text = f"a {type(value).__name__} too long to be written"
     return text if len(text) <= most else f"{text[: most - 4]}...{text[-1]}"
 
 

@@ -92,12 +92,7 @@ def sweep(target: Path) -> None:
     processes, and folders that look alike, stay as they are.
     """
     target = _anchored(target)
-    pattern = re.compile(rf"\.{re.escape(target.name)}-[a-z0-9_]{{8}}")
-    try:
-        found = [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
-    except OSError:  # a folder that may be written to, but not be listed
-        return
-    for work in found:
+    for work in _work_folders(target):
         lock = None if work.is_symlink() else _take(work / _LOCK)
         if lock is not None:
             try:
@@ -105,6 +100,20 @@ def sweep(target: Path) -> None:
                 _remove(work)
             finally:
                 os.close(lock)
+
+
+def set_aside(target: Path) -> Path | None:
+    """Return the old folder that a process left aside when it was killed between its two renames, if there is one."""
+    old = (work / _OLD for work in _work_folders(_anchored(target)))
+    return None if os.path.lexists(target) else next(filter(os.path.lexists, old), None)
+
+
+def _work_folders(target: Path) -> list[Path]:
+    pattern = re.compile(rf"\.{re.escape(target.name)}-[a-z0-9_]{{8}}")
+    try:
+        return [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
+    except OSError:  # a folder that may be written to, but not be listed
+        return []
 
 
 def _anchored(target: Path) -> Path:

@@ -11,6 +11,7 @@ from hsrl_gym.errors import HsrlError
 
 LARGEST = 2**20  # bytes of a file
 DEEPEST = 40  # values in values
+_BEYOND = 2**63  # whole numbers are below it; larger ones are no floats, and too long to be written
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -33,6 +34,16 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+def _whole_number(loader: _PlainLoader, node: yaml.ScalarNode) -> int:
+    value: int = loader.construct_yaml_int(node)
+    if abs(value) >= _BEYOND:
+        raise yaml.constructor.ConstructorError(None, None, "it has a whole number beyond 2^63", node.start_mark)
+    return value
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 class _PlainDumper(yaml.SafeDumper):
@@ -73,8 +84,8 @@ def parse_yaml(content: bytes, where: Path | str) -> Any:
     """Return what a YAML text says; `where` it stands is for the complaint.
 
     Raises:
-        HsrlError: for text that is no YAML, has anchors, aliases or tags, is nested too deep, or has a value that no
-            number or date can hold.
+        HsrlError: for text that is no YAML, has anchors, aliases or tags, is nested too deep, has a whole number
+            beyond 2^63, or a value that no number or date can hold.
     """
     try:
         loader = _PlainLoader(content.decode("utf-8"))

@@ -40,6 +40,15 @@ def check_vocabulary(vocabulary: int | Sequence[int]) -> None:
         raise HsrlError(f"got a vocabulary of {most}, expected at most {MOST_TOKENS} tokens a level.")
 
 
+def check_slate_size(slate_size: int, n_items: int) -> None:
+    """Raise HsrlError for slates of more items than a bundle may have."""
+    if not 1 <= slate_size <= _most_slots(n_items):
+        raise HsrlError(
+            f"got slates of {slate_size:,} for {n_items:,} items, expected 1 to {_most_slots(n_items):,} items in a "
+            "slate; make shorter slates of the log (--slate-size)."
+        )
+
+
 def check_headers(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raise HsrlError unless codebook, users and simulators have the sizes that the manifest declares."""
     sizes = manifest["simulator"]
@@ -81,13 +90,15 @@ def _check_codebook(path: Path, sizes: Mapping[str, Any], n_levels: int) -> None
             raise HsrlError(f"{path}: got {n_tokens} tokens in {name}, expected 1 to {MOST_TOKENS}.")
         expected[name] = ("F32", (n_tokens, vector_width))
     _compare(path, header, expected)
+    if vector_width < 1:
+        raise HsrlError(f"{path}: got vectors of width 0, expected at least 1; build the bundle again.")
 
 
 def _check_users(path: Path, manifest: Mapping[str, Any]) -> int:
     """Return the slate size K of a pool with the right columns."""
     header, sizes, encoder = read_header(path), manifest["simulator"], manifest["profile_encoder"]
     n_rows, n_slots = _size(header, "profile", 0), _size(header, "slate", 1)
-    most = min(_MOST_SLOTS, sizes["n_items"])
+    most = _most_slots(sizes["n_items"])
     if n_rows < 1 or not 1 <= n_slots <= most:
         raise HsrlError(f"{path}: got {n_rows} slates of {n_slots}, expected at least one, of 1 to {most} items.")
     n_profile = sum(len(codes) for codes in encoder["categories"]) + len(encoder["mean"])
@@ -104,6 +115,10 @@ def _check_users(path: Path, manifest: Mapping[str, Any]) -> int:
         expected["row"] = ("I64", (n_rows,))
     _compare(path, header, expected)
     return n_slots
+
+
+def _most_slots(n_items: int) -> int:
+    return min(_MOST_SLOTS, n_items)
 
 
 def _check_sizes(path: Path, sizes: Mapping[str, Any]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsrl_gym.bundle.arrays import check_vocabulary
+from hsrl_gym.bundle.arrays import check_slate_size, check_vocabulary
 from hsrl_gym.bundle.contents import Bundle
+from hsrl_gym.bundle.manifest import check_name
 from hsrl_gym.data.log import InteractionLog, LoggedSlates
 from hsrl_gym.errors import unknown_name
 from hsrl_gym.items.behaviour import behaviour_vectors
@@ -62,12 +63,15 @@ def build_bundle(
             about 20,000 slates need 3 or more (see `users.ensemble`).
 
     Raises:
-        HsrlError: for an unknown codebook, a vocabulary that no bundle may have, or a log that cannot be split or has
-            clicks everywhere or nowhere.
+        HsrlError: for an unknown codebook, a vocabulary, slates or names that no bundle may have, or a log that cannot
+            be split or has clicks everywhere or nowhere.
     """
     if codebook not in CODEBOOKS:
         raise unknown_name("codebook", codebook, CODEBOOKS)
     check_vocabulary(vocabulary)
+    check_slate_size(log.slate_size, log.n_items)
+    check_name("name of the log", log.name)
+    check_name("source of the log", log.source)
     settings = settings or FitSettings()
     world = world_of(log.source)
     train_rows, test_rows = log.split_by_time(TRAIN_FRACTION)

@@ -15,6 +15,7 @@ from hsrl_gym.data.log import HISTORY_LENGTH
 from hsrl_gym.errors import HsrlError, printable, shown
 from hsrl_gym.users.click_model import SimulatorConfig
 from hsrl_gym.users.ensemble import ensemble_size_of
+from hsrl_gym.work_folder import set_aside
 from hsrl_gym.yaml_files import dump_yaml, parse_yaml, read_limited
 
 SCHEMA_VERSION = 3
@@ -36,6 +37,7 @@ def manifest_of(bundle: Bundle, files: Mapping[str, bytes]) -> bytes:
 
     Raises:
         yaml.YAMLError: for provenance or fidelity that is not plain numbers, texts, lists and mappings.
+        HsrlError: for a value that `read_manifest` refuses.
     """
     user = next(iter(bundle.simulators.values()))
     content = {
@@ -49,7 +51,15 @@ def manifest_of(bundle: Bundle, files: Mapping[str, bytes]) -> bytes:
         "fidelity": {name: dict(values) for name, values in bundle.fidelity.items()},
         "files": hashes_of(files),
     }
-    return sealed(dump_yaml(content).encode())
+    text = dump_yaml(content).encode()
+    _check_values(MANIFEST, parse_yaml(text, MANIFEST))
+    return sealed(text)
+
+
+def check_name(what: str, text: Any) -> None:
+    """Raise HsrlError unless a name or source of a bundle is a text, and not too long."""
+    if not isinstance(text, str) or len(text) > _LONGEST_NAME:
+        raise HsrlError(f"{what}: got {shown(text)}, expected a text of at most {_LONGEST_NAME:,} characters.")
 
 
 def sealed(text: bytes) -> bytes:
@@ -73,6 +83,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
+        aside = set_aside(Path(folder))
+        if aside is not None:
+            raise HsrlError(f"{folder}: a save was stopped and left the bundle in {aside}; rename that to {folder}.")
         raise HsrlError(f"{folder}: no {MANIFEST} here, expected a bundle folder; `hsrl-gym build` makes one.")
     text, right = unsealed(read_limited(path))
     manifest = parse_yaml(text, path)
@@ -116,11 +129,9 @@ def _check_keys(where: Path | str, got: Any, expected: Collection[str]) -> None:
         raise HsrlError(f"{where}: got the key {shown(unknown[0])}, expected only {', '.join(expected)}.")
 
 
-def _check_values(path: Path, manifest: Mapping[str, Any]) -> None:
+def _check_values(path: Path | str, manifest: Mapping[str, Any]) -> None:
     for name in ("name", "source"):
-        value = manifest[name]
-        if not isinstance(value, str) or len(value) > _LONGEST_NAME:
-            raise _wrong(f"{path}, {name}", value, f"a text of at most {_LONGEST_NAME:,} characters")
+        check_name(f"{path}, {name}", manifest[name])
     _check_simulator(f"{path}, simulator", manifest["simulator"])
     codebook, where = manifest["codebook"], f"{path}, codebook"
     _check_keys(where, codebook, ("n_levels", "n_moved"))

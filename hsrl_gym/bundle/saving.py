@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from hsrl_gym.bundle.arrays import check_slate_size
 from hsrl_gym.bundle.contents import Bundle, data_files
 from hsrl_gym.bundle.manifest import MANIFEST, manifest_of
 from hsrl_gym.errors import HsrlError
-from hsrl_gym.work_folder import put_in_place, try_renaming, work_folder
+from hsrl_gym.work_folder import put_in_place, sweep, try_renaming, work_folder
 
 _PROBE = bytes(2**20)  # less room than that is no room for a bundle
 
@@ -20,10 +21,12 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> Path:
     """Write the bundle and return its folder; the folder appears whole or not at all.
 
     Raises:
-        HsrlError: if `folder` exists and is not a bundle (a bundle is replaced), or if it cannot be written; then the
-            bundle is in a folder for temporary files, which the message names.
+        HsrlError: if the bundle could not be loaded again, if `folder` exists and is not a bundle (a bundle is
+            replaced), or if it cannot be written; then the bundle is in a folder for temporary files, which the message
+            names.
     """
     target = Path(folder)
+    check_slate_size(bundle.slate_size, bundle.n_items)
     files = data_files(bundle)
     files[MANIFEST] = manifest_of(bundle, files)
     try:
@@ -47,6 +50,7 @@ def check_target(folder: str | Path, force: bool = False) -> Path:
     target = Path(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target)  # first: it may put a bundle back
         _refuse_other(target)
         if (target / MANIFEST).exists() and not force:
             raise HsrlError(

@@ -91,14 +91,20 @@ def open_world(bundle: Bundle) -> SyntheticWorld:
     """Return the world that wrote the log of a bundle.
 
     Raises:
-        HsrlError: if the bundle names no world of the package.
+        HsrlError: if the bundle names no world of the package, or one with another number of items.
     """
     named = _named_world(bundle)
-    if named is None or shape_named(named[0]) is None:
+    shape = shape_named(named[0]) if named else None
+    if named is None or shape is None:
         found = f"the world {named[0]!r}" if named else bundle.source
         raise HsrlError(
             f"bundle {bundle.name} was made from {found}, expected a SyntheticWorld of the package "
             f"({', '.join(WORLDS)}), whose true user is known; use simulator='eval'."
+        )
+    if shape.n_items != bundle.n_items:  # before the world takes its memory
+        raise HsrlError(
+            f"bundle {bundle.name} has {bundle.n_items:,} items, expected the {shape.n_items:,} of its world "
+            f"{named[0]!r}; use simulator='eval'."
         )
     return SyntheticWorld(*named)
 

@@ -28,7 +28,7 @@ from hsrl_gym.bundle.folder import Bundle, load_bundle
 from hsrl_gym.bundle.manifest import FILES, MANIFEST, sealed, unsealed
 from hsrl_gym.bundle.simulators import responses_of
 from hsrl_gym.envs.env import SlateEnv
-from hsrl_gym.errors import HsrlError, is_unprintable
+from hsrl_gym.errors import HsrlError, is_unprintable, shown
 from hsrl_gym.terminal import print_bundle, print_fidelity
 from hsrl_gym.users.slices import popularity_groups, predict, score_slices, score_users
 
@@ -38,6 +38,7 @@ LONGEST_SECONDS = 10.0  # of one case, in processor time
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 WILD: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 7, 1000, 10**7, 2**31, 2**63, 10**30, 0.5, -0.5, 1e-300, 1e300),
+    *(10**400, 16**5000),
     *(
         math.nan,
         math.inf,
@@ -198,10 +199,25 @@ def _change_manifest(folder: Path, rng: Random) -> str:
         if not isinstance(content, dict):
             return "nothing more"
         words = change(content, rng)
-        text = yaml.safe_dump(content, sort_keys=False).encode()
+        text = as_yaml(content)
     keeps_hash = rng.random() < 0.1
     path.write_bytes(path.read_bytes()[: -len(text)] + text if keeps_hash else sealed(text))
     return f"manifest: {words}{' (hash not right)' if keeps_hash else ''}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper that writes large whole numbers in hexadecimal: Python writes no more than 4,300 digits."""
+
+    def represent_int(self, data: int) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:int", hex(data) if abs(data) >= 2**63 else str(data))
+
+
+_Dumper.add_representer(int, _Dumper.represent_int)
+
+
+def as_yaml(content: Any) -> bytes:
+    """Return plain values as YAML, whole numbers of any length among them."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False).encode()
 
 
 def _places(value: Any, name: str = "") -> list[tuple[Any, Any, str]]:
@@ -223,7 +239,7 @@ def _place(content: Any, rng: Random) -> tuple[Any, Any, str]:
 def _set_value(content: Any, rng: Random) -> str:
     container, key, name = _place(content, rng)
     container[key] = _pick(rng, WILD)
-    return f"{name} = {container[key]!r:.80}"
+    return f"{name} = {shown(container[key], 80)}"
 
 
 def _change_key(content: Any, rng: Random) -> str:

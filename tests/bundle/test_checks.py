@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def turn(key: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Ar
     return change
 
 
+def no_width(arrays: Arrays) -> None:
+    for key in ("vectors", "to_vector", "centroids_0", "centroids_1", "centroids_2"):
+        arrays[key] = arrays[key][:, :0]
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -71,6 +77,7 @@ def turn(key: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Ar
         ("codebook", turn("codes", lambda a: a[:-1]), r"got 'codes' I32 \[60, 3\], expected I32 \[61, 3\]"),
         ("codebook", turn("centroids_0", lambda a: a[:0]), "got 0 tokens in centroids_0, expected 1 to 4096"),
         ("codebook", turn("centroids_0", lambda a: np.zeros((5000, a.shape[1]), "f4")), "got 5000 tokens"),
+        ("codebook", no_width, "got vectors of width 0, expected at least 1"),
         ("codebook", lambda a: a.pop("mean"), "got 'mean' not there"),
         ("codebook", lambda a: a.pop("vectors"), "got 'vectors' not there|got 'centroids_0'"),
         ("codebook", lambda a: a.update(more=a["mean"]), r"got 'more' F32 \[12\], expected not there"),
@@ -163,5 +170,13 @@ def test_the_tables_of_a_large_catalog_are_checked_when_it_is_played(
 def test_what_no_bundle_may_hold_is_not_built(tiny_bundle: Bundle, tiny_log: InteractionLog) -> None:
     with pytest.raises(HsrlError, match="got a vocabulary of 5000, expected at most 4096 tokens a level"):
         build_bundle(tiny_log, vocabulary=5000)
+    wide = replace(tiny_log, slate=np.ones((2_000, 61), "i4"), clicks=np.ones((2_000, 61), "u1"))
+    with pytest.raises(
+        HsrlError, match="got slates of 61 for 60 items, expected 1 to 60 items in a slate; make shorter"
+    ):
+        build_bundle(wide)
+    for text in ("name", "source"):
+        with pytest.raises(HsrlError, match=f"^{text} of the log: got 'x.*expected a text of at most 1,000 characters"):
+            build_bundle(replace(tiny_log, **{text: "x" * 1_001}))
     with pytest.raises(HsrlError, match="got a vocabulary of 5000, expected at most 4096 tokens a level"):
         with_codebook(tiny_bundle, 2, [8, 5000])

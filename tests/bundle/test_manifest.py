@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,19 @@ def test_a_value_that_is_none(folder: Path, change: Change, message: str) -> Non
     with pytest.raises(HsrlError, match=message) as error:
         load_bundle(folder)
     assert len(str(error.value)) < 1_000
+
+
+@pytest.mark.parametrize("number", [str(10**400), "0x" + "f" * 5000])
+@pytest.mark.parametrize("key", ["schema", "n_items", "dropout", "n_logged_slates", "auc"])
+def test_a_number_too_large_for_all(folder: Path, capsys: pytest.CaptureFixture[str], key: str, number: str) -> None:
+    text = unsealed((folder / MANIFEST).read_bytes())[0].decode()
+    changed, count = re.subn(rf"\b{key}: .*", f"{key}: {number}", text, count=1)
+    assert count == 1
+    (folder / MANIFEST).write_bytes(sealed(changed.encode()))
+    assert main(["inspect", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "it has a whole number beyond 2^63" in said
 
 
 @pytest.mark.parametrize("place", ["provenance", "name", "source"])

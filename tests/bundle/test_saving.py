@@ -152,6 +152,22 @@ def test_provenance_that_is_not_plain_leaves_nothing(tiny_bundle: Bundle, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_cannot_be_loaded_is_not_saved(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    users = {
+        name: replace(pool, slate=np.ones((len(pool), 1_001), "i4"), clicks=np.ones((len(pool), 1_001), "u1"))
+        for name, pool in tiny_bundle.users.items()
+    }
+    for changes, message in (
+        ({"name": "x" * 1_001}, r"^bundle\.yaml, name: got 'xx.*expected a text of at most 1,000 characters"),
+        ({"provenance": {"seed": -1}}, "provenance, seed: got -1, expected a whole number from 0"),
+        ({"provenance": {"x": 2**63}}, "it has a whole number beyond 2.63"),
+        ({"users": users}, "got slates of 1,001 for 60 items, expected 1 to 60 items"),
+    ):
+        with pytest.raises(HsrlError, match=message):
+            save_bundle(replace(tiny_bundle, **changes), tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- the work is not lost
 
 
@@ -352,7 +368,10 @@ def test_what_a_killed_save_leaves_is_swept_by_the_next(tiny_bundle: Bundle, fol
     hidden = {path.name[: path.name.rindex("-")] for path in tmp_path.glob(".*")}
     assert hidden == {".writing", ".first", ".second"}
     assert [target.exists() for target in targets] == [True, True, False]  # killed between the two renames
+    with pytest.raises(HsrlError, match=r"second: a save was stopped and left .*/\.second-\w{8}/old; rename"):
+        load_bundle(targets[2])
     for target in targets:
-        check_target(target, force=True)
+        with pytest.raises(HsrlError, match="is a bundle already"):
+            check_target(target)
         assert load_bundle(target).name == "tiny"
     assert names(tmp_path) == ["bundle", "first", "second", "writing"]

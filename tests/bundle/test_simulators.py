@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hsrl_gym.bundle.contents import Bundle
-from hsrl_gym.bundle.simulators import pool_of
+from hsrl_gym.bundle.simulators import open_world, pool_of
 from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
@@ -88,6 +89,15 @@ def test_pools(tiny_bundle: Bundle) -> None:
     assert pool_of(tiny_bundle, "train") is tiny_bundle.users["train"]
     for other in ("eval", "true", "package.module:factory", likes_half):
         assert pool_of(tiny_bundle, other) is tiny_bundle.users["eval"]
+
+
+def test_a_world_of_another_size_is_not_even_made(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr("hsrl_gym.bundle.simulators.SyntheticWorld", lambda *named: made.append(named))
+    stranger = replace(tiny_bundle, provenance={"world": {"shape": "rl4rs-1999999", "seed": 0}})
+    with pytest.raises(HsrlError, match=r"has 60 items, expected the 1,999,999 of its world 'rl4rs-1999999'"):
+        open_world(stranger)
+    assert made == []
 
 
 @pytest.mark.parametrize(

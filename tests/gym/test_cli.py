@@ -90,6 +90,7 @@ def test_inspects_real_users_without_a_true_one(
         (["build", "synthetic", "--seed", "-1", "--out", "OUT"], "got --seed -1, expected 0 to"),
         (["build", "synthetic", "--out", "FULL/thesis.tex/OUT"], "FULL/thesis.tex: File exists"),
         (["build", "synthetic", "--vocab", "0", "--out", "OUT"], "got --vocab 0, expected at least 1."),
+        (["build", "synthetic", "--name", "x" * 1_100, "--out", "OUT"], "--name: got 'xxx"),
         (["build", "synthetic", "--out", "FULL"], "exists and is not a bundle"),
         (["inspect", "nowhere"], "nowhere: no bundle.yaml here, expected a bundle folder"),
     ],
@@ -142,6 +143,18 @@ def test_builds_from_a_csv_file_in_one_command(tmp_path: Path, capsys: pytest.Ca
     assert "is a bundle already" in capsys.readouterr().err
     assert main([*build, "--force", "--codebook", "features"]) == 2
     assert "got --codebook features, but the log has no item features; give --items" in capsys.readouterr().err
+
+
+def test_slates_longer_than_the_catalog_are_found_before_the_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"u{user},i{click % 6},{click},{1 + 4 * (click % 2)}" for user in range(60) for click in range(30)]
+    (tmp_path / "likes.csv").write_text("\n".join(["user,item,time,rating", *rows]) + "\n")
+    build = ["build", "csv", "--logs", str(tmp_path / "likes.csv"), "--out", str(tmp_path / "shop"), *TINY]
+    assert main(build) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("hsrl-gym: got slates of 10 for 6 items, expected 1 to 6 items in a slate; make shorter")
+    assert not (tmp_path / "shop").exists()
 
 
 def test_the_number_of_fits(capsys: pytest.CaptureFixture[str]) -> None:

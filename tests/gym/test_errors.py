@@ -42,6 +42,7 @@ def test_a_message_is_one_line_that_steers_no_terminal() -> None:
 def test_what_was_found_is_shown_in_part() -> None:
     assert shown("a\x1bb") == r"'a\x1bb'"
     assert shown(["x" * 10**6]) == "['" + "x" * 194 + "...]"
+    assert shown([16**5000]) == "a list too long to be written"
     assert len(str(unknown_name("method", "x" * 10**6, ["hsrl"]))) < 300
 
 

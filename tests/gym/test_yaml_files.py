@@ -21,6 +21,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     "content",
     [
+        {"a": [2**63 - 1, 1 - 2**63]},
         {"a": [1, -2.5, True, None, "text", "4"], "b": {"c": []}, "é": "\u2028\x1b"},
         [],
         "text",
@@ -57,6 +58,9 @@ def test_what_is_not_plain_is_not_written() -> None:
         ("{a: " * 900, "nested 40 deep"),
         ("\n".join("  " * depth + "a:" for depth in range(900)), "nested 40 deep"),
         (f"a: {'9' * 5000}", "4300 digits"),
+        (f"a: {10**400}", "a whole number beyond 2.63"),
+        (f"a: -0x{'f' * 5000}", "a whole number beyond 2.63"),
+        (f"? {2**63}\n: b", "a whole number beyond 2.63"),
         ("a: 2001-99-99", "month must be in"),
         ("a: 0b_", "invalid literal"),
         ("? [a]\n: b", "unhashable key"),
