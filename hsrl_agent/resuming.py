@@ -68,16 +68,7 @@ class Resumable(BaseAlgorithm):
                 f"{cls.__name__}.resume(folder, env, {', '.join(f'{name}=..' for name in missing)})."
             )
         arguments = {name: tuple(x) if isinstance(x, list) else x for name, x in known["arguments"].items()}
-        try:
-            agent = cls(env=env, **{**arguments, **changes})
-        except HsrlError:
-            raise
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-            line = str(error).strip().split("\n")[0]
-            raise HsrlError(
-                f"{Path(folder) / FILE}: no {cls.__name__} can be made with its arguments ({line}); give those that "
-                f"are to be others: {cls.__name__}.resume(folder, env, NAME=..)."
-            ) from error
+        agent = cls(env=env, **{**arguments, **changes})
         put(folder, agent, arrays, values)
         agent._goes_on = True
         return agent

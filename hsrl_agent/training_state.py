@@ -160,12 +160,7 @@ def _take_progress(agent: BaseAlgorithm) -> tuple[Arrays, Values]:
 
 
 def _put_progress(agent: BaseAlgorithm, arrays: Arrays, values: Values) -> None:
-    counters = _counters(agent)
-    # What is None in a new agent may have become something else than a number.
-    missing = sorted(name for name in counters - values.keys() if getattr(agent, name) is not None)
-    if missing:
-        raise ValueError(f"it has no {missing[0]}")
-    for name in counters & values.keys():
+    for name in _counters(agent) & values.keys():
         setattr(agent, name, values[name])
     names = [name for name in arrays if name.startswith("obs/")]
     agent._last_obs = {name[4:]: arrays[name].copy() for name in names} if names else arrays["obs"].copy()
