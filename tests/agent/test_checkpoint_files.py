@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import pickle
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ import pytest
 import torch
 from agents import SMALL
 from gymnasium.wrappers import TimeLimit
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import VecNormalize
 
 from hsrl_agent import HSRL, Checkpoint, PaperHSRL, make_vec_env
 from hsrl_agent.baselines import HyperDDPG, HyperPolicy
+from hsrl_agent.checkpoint import digest
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.errors import HsrlError
 
@@ -199,8 +203,37 @@ def test_a_damaged_or_missing_file(tiny_bundle: Bundle, folder: Path, tmp_path: 
         file.write_bytes(content)
         with pytest.raises(HsrlError, match="cannot be read"):
             HSRL.resume(tmp_path, vec_env(tiny_bundle))
-    save_file({"a": np.zeros(1)}, file, {"values": '{"agent": {"arguments": []}}'})
-    with pytest.raises(HsrlError, match="cannot be read"):
+    file.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    with pytest.raises(HsrlError, match="content is not what was written"):
+        HSRL.resume(tmp_path, vec_env(tiny_bundle))
+
+
+def without(name: str) -> Callable[[Any], Any]:
+    return lambda part: part.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("agent", without("class"), "cannot be read"),
+        ("agent", without("arguments"), "cannot be read"),
+        ("agent", without("missing"), "cannot be read"),
+        ("agent", lambda agent: agent.update(arguments=[]), "cannot be read .no arguments of the agent"),
+        ("agent", lambda agent: agent["arguments"].update(no_such=1), "does not fit this agent"),
+        ("agent", lambda agent: agent["arguments"].update(learning_rate="x"), "does not fit this agent"),
+        ("progress", without("num_timesteps"), "got a checkpoint without num_timesteps, expected every counter"),
+    ],
+)
+def test_a_changed_file(
+    part: str, change: Callable[[Any], Any], message: str, tiny_bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    """Somebody wrote other values, with the digest of these."""
+    with safe_open(folder / "checkpoint.safetensors", "np") as content:
+        values = json.loads(content.metadata()["values"])
+    change(values[part])
+    arrays, text = load_file(folder / "checkpoint.safetensors"), json.dumps(values)
+    save_file(arrays, tmp_path / "checkpoint.safetensors", {"values": text, "sha256": digest(arrays, text)})
+    with pytest.raises(HsrlError, match=message):
         HSRL.resume(tmp_path, vec_env(tiny_bundle))
 
 
