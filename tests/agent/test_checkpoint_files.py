@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ from agents import SMALL
 from gymnasium.wrappers import TimeLimit
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from hsrl_agent import HSRL, Checkpoint, PaperHSRL, make_vec_env
 from hsrl_agent.baselines import HyperDDPG, HyperPolicy
 from hsrl_agent.checkpoint import digest
+from hsrl_agent.environment_state import check_environment
 from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.errors import HsrlError
 
 ENV, USERS = "HSRL-Bundle-v0", 4
@@ -262,6 +266,26 @@ def test_states_that_a_checkpoint_does_not_hold(tiny_bundle: Bundle, tmp_path: P
     with pytest.raises(HsrlError, match="checkpoint every"):
         Checkpoint(tmp_path, every=0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_wrappers_in_other_processes(named: bool, tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    """Those without a state may be there; also around an environment that has no id."""
+
+    def make(limit: int | None) -> Any:
+        env = gymnasium.make(ENV, bundle=tiny_bundle_folder) if named else SlateEnv(tiny_bundle_folder)
+        return Monitor(env if limit is None else TimeLimit(env, limit))
+
+    for limit in (None, 5):
+        envs = SubprocVecEnv([partial(make, limit)], start_method="fork")
+        try:
+            if limit is None:
+                check_environment(envs)
+            else:
+                with pytest.raises(HsrlError, match="got an environment in a TimeLimit, whose state a checkpoint does"):
+                    check_environment(envs)
+        finally:
+            envs.close()
 
 
 def test_a_folder_that_cannot_be_written(tiny_bundle: Bundle, tmp_path: Path) -> None:
