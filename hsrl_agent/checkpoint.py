@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from hsrl_gym.envs.settings import whole_number
 from hsrl_gym.errors import HsrlError
 
 FILE = "checkpoint.safetensors"
+# What SB3, torch and NumPy raise for values that do not fit.
+_MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Checkpoint(BaseCallback):
@@ -76,7 +81,8 @@ class Checkpoint(BaseCallback):
         """Write the file. SB3 calls this class between two updates; at another moment the file would be of no use."""
         arrays, values = take_state(self.model)
         values = {"agent": _description(self.model), **values}
-        content = to_bytes(arrays, {"values": json.dumps(values, default=lambda number: number.item())})
+        text = json.dumps(values, default=lambda number: number.item())
+        content = to_bytes(arrays, {"values": text, "sha256": digest(arrays, text)})
         try:
             write_bytes(self.folder / FILE, content)
         except OSError as error:
@@ -106,12 +112,24 @@ def read(folder: str | Path) -> tuple[Arrays, Values]:
     try:
         with safe_open(file, "np") as content:
             arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118  (no mapping)
-            values = json.loads((content.metadata() or {})["values"])
-        if not isinstance(values["agent"]["arguments"], dict):
-            raise TypeError("no arguments")
+            header = content.metadata() or {}
+        if header["sha256"] != digest(arrays, header["values"]):
+            raise ValueError("its content is not what was written")
+        values = json.loads(header["values"])
+        for name, kind in {"class": str, "arguments": dict, "missing": list}.items():
+            if not isinstance(values["agent"][name], kind):
+                raise TypeError(f"no {name} of the agent")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise HsrlError(f"{file} cannot be read ({error}); expected a file that Checkpoint wrote.") from None
     return arrays, values
+
+
+def digest(arrays: Arrays, text: str) -> str:
+    """Return the SHA-256 of the arrays, with their names, and of the values as JSON."""
+    whole = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        whole.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode() + arrays[name].tobytes())
+    return whole.hexdigest()
 
 
 def put(folder: str | Path, agent: BaseAlgorithm, arrays: Arrays, values: Values) -> None:
@@ -122,11 +140,18 @@ def put(folder: str | Path, agent: BaseAlgorithm, arrays: Arrays, values: Values
     """
     check_can_go_on(agent)
     check_class(folder, type(agent), values)
-    try:
+    with fitting(folder):
         put_state(agent, arrays, values)
+
+
+@contextmanager
+def fitting(folder: str | Path) -> Iterator[None]:
+    """Raise HsrlError where an agent cannot take what the checkpoint holds."""
+    try:
+        yield
     except HsrlError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except _MISFITS as error:
         line = str(error).strip().split("\n")[0]
         raise HsrlError(
             f"{Path(folder) / FILE} does not fit this agent ({line}); make it with the arguments that it had."

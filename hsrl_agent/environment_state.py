@@ -25,22 +25,35 @@ def check_environment(env: VecEnv) -> None:
     inner = env
     while isinstance(inner, VecEnvWrapper):
         if not isinstance(inner, VecMonitor):
-            raise _unknown(inner)
+            raise _unknown(type(inner).__name__)
         inner = inner.venv
-    for one in getattr(inner, "envs", ()) if not isinstance(inner, SlateVecEnv) else ():
+    if not (env.has_attr("snapshot") and env.has_attr("restore")):
+        raise HsrlError("got environments without snapshot() and restore(), expected those of hsrl_gym.")
+    if isinstance(inner, SlateVecEnv):
+        return
+    for one in getattr(inner, "envs", ()):
         wrapped = one
         while isinstance(wrapped, gymnasium.Wrapper):
             if not isinstance(wrapped, _STATELESS):
-                raise _unknown(wrapped)
+                raise _unknown(type(wrapped).__name__)
             wrapped = wrapped.env
-    if not (env.has_attr("snapshot") and env.has_attr("restore")):
-        raise HsrlError("got environments without snapshot() and restore(), expected those of hsrl_gym.")
+    if not hasattr(inner, "envs"):
+        known = {wrapper.__name__ for wrapper in _STATELESS}
+        for name in {name for text in inner.env_method("__str__") for name in _wrappers_in(text)} - known:
+            raise _unknown(name)
 
 
-def _unknown(wrapper: Any) -> HsrlError:
-    return HsrlError(
-        f"got an environment in a {type(wrapper).__name__}, whose state a checkpoint does not hold; train without it."
-    )
+def _wrappers_in(text: str) -> list[str]:
+    """Return the names of the wrappers in Gymnasium's text of an environment: all that another process tells of them.
+
+    It is "<TimeLimit<SlateEnv<HSRL-Bundle-v0>>>", or "<TimeLimit<SlateEnv instance>>" for one without an id.
+    """
+    names = text.rstrip(">").split("<")[1:]
+    return names[:-1] if names[-1].endswith(" instance") else names[:-2]
+
+
+def _unknown(wrapper: str) -> HsrlError:
+    return HsrlError(f"got an environment in a {wrapper}, whose state a checkpoint does not hold; train without it.")
 
 
 def environment_arrays(env: VecEnv) -> Arrays:

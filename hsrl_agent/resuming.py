@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from hsrl_agent.checkpoint import FILE, arguments_of, check_class, put, read
+from hsrl_agent.checkpoint import FILE, arguments_of, check_class, fitting, put, read
 from hsrl_agent.files import write_bytes
 from hsrl_gym.errors import HsrlError
 
@@ -68,7 +68,8 @@ class Resumable(BaseAlgorithm):
                 f"{cls.__name__}.resume(folder, env, {', '.join(f'{name}=..' for name in missing)})."
             )
         arguments = {name: tuple(x) if isinstance(x, list) else x for name, x in known["arguments"].items()}
-        agent = cls(env=env, **{**arguments, **changes})
+        with fitting(folder):
+            agent = cls(env=env, **{**arguments, **changes})
         put(folder, agent, arrays, values)
         agent._goes_on = True
         return agent

@@ -26,7 +26,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from hsrl_agent.baselines.item_agent import SUFFIX
+from hsrl_agent.baselines.item_agent import SUFFIX, ItemAgent
 from hsrl_agent.methods import METHODS
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.play import Act
@@ -115,7 +115,7 @@ class _Sb3Policy:
 @dataclass(frozen=True)
 class _ItemPolicy:
     path: Path
-    agent_class: Any
+    agent_class: type[ItemAgent]
     action_mode: str | None = "item"
 
     def actor(self, env: Any) -> Act:
@@ -192,9 +192,14 @@ def _read_item_agent(path: Path) -> _ItemPolicy:
             name = (content.metadata() or {}).get("class")
     except (OSError, SafetensorError):
         raise HsrlError(f"{path} is no saved agent, expected a file written by save(): .zip or {SUFFIX}.") from None
-    classes = {method.agent_class.__name__: method.agent_class for method in METHODS.values()}
+    classes = {
+        method.agent_class.__name__: method.agent_class
+        for method in METHODS.values()
+        if isinstance(method.agent_class, type) and issubclass(method.agent_class, ItemAgent)
+    }
     if name not in classes:
-        raise HsrlError(f"{path} holds {name!r}, expected an agent of this package.")
+        expected = ", ".join(sorted(classes))
+        raise HsrlError(f"{path} holds {str(name)[:100]!r}, expected an agent of such files: {expected}.")
     return _ItemPolicy(path, classes[name])
 
 

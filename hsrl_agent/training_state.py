@@ -160,8 +160,11 @@ def _take_progress(agent: BaseAlgorithm) -> tuple[Arrays, Values]:
 
 
 def _put_progress(agent: BaseAlgorithm, arrays: Arrays, values: Values) -> None:
-    for name in _counters(agent) & values.keys():
-        setattr(agent, name, values[name])
+    for name in _counters(agent):
+        if name in values:
+            setattr(agent, name, values[name])
+        elif getattr(agent, name) is not None:  # None is what an array will replace
+            raise HsrlError(f"got a checkpoint without {name}, expected every counter of a {type(agent).__name__}.")
     names = [name for name in arrays if name.startswith("obs/")]
     agent._last_obs = {name[4:]: arrays[name].copy() for name in names} if names else arrays["obs"].copy()
     agent._last_episode_starts = arrays["starts"].copy()

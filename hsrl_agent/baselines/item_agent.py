@@ -112,8 +112,14 @@ class ItemAgent(CatalogReader, ABC):
             raise HsrlError(f"{file} cannot be read ({error}); expected a file written by save().") from None
         if header.get("class") != cls.__name__:
             raise HsrlError(f"{file} holds a {header.get('class')}, expected a {cls.__name__}; load it with its class.")
-        agent = cls._restore(env, device, tensors, json.loads(header["settings"]))
-        if header["catalog"] != agent._digest():
+        try:
+            agent, own = cls._restore(env, device, tensors, json.loads(header["settings"])), header["catalog"]
+        except HsrlError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            words = " ".join(str(error).split())[:120]
+            raise HsrlError(f"{file} cannot be read ({words}); expected a file written by save().") from None
+        if own != agent._digest():
             raise HsrlError(f"{file} holds an agent of another catalog; give an environment with the bundle it had.")
         return agent
 

@@ -18,7 +18,7 @@ from hsrl_gym.envs.options import read_options
 from hsrl_gym.envs.render import RENDER_FPS, RENDER_MODES, check_render_mode, open_rendering, rendered
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.envs.settings import check_arguments
-from hsrl_gym.envs.snapshot import Snapshot, restore_snapshot, take_snapshot
+from hsrl_gym.envs.snapshot import Snapshot, check_snapshot, restore_snapshot, take_snapshot
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
 
@@ -164,9 +164,11 @@ class SlateEnv(gymnasium.Env[Observation, NDArray[Any]]):
         """Go on where `snapshot` was taken, and return the observation of then.
 
         Raises:
-            HsrlError: for a snapshot of an environment with other users, items or rules.
+            HsrlError: for a snapshot of an environment with other users, items or rules, or a damaged one. Nothing is
+                changed then.
         """
-        self._state = restore_snapshot(self.sessions, snapshot, 1)
+        check_snapshot(self.sessions, snapshot, 1)
+        self._state = restore_snapshot(self.sessions, snapshot)
         if self.rendering is not None:
             self.rendering.go_on(self._state)
         return self._observe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,14 +73,15 @@ class Rendering:
 
     def view(self, index: int) -> View:
         """Return what is to be seen of session `index`; before the first reset, a user of whom nothing is known."""
-        start = View(self._bundle.name, self._params)
+        full = self._params.initial_patience
+        start = View(self._bundle.name, self._params, patience_before=full, patience=full)
         if self._state is None:
             return start
         labels, step = self._bundle.item_labels, int(self._state.step[index])
         patience = float(self._state.patience[index])
         history = history_of(labels, self._state.history[index].cpu().numpy())
         if step == 0 or not self._last:
-            return View(self._bundle.name, self._params, patience=patience, history=history)
+            return replace(start, step=step, patience_before=patience, patience=patience, history=history)
         last = {name: values[index] for name, values in self._last.items()}
         return View(
             self._bundle.name,

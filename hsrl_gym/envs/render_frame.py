@@ -42,7 +42,8 @@ def draw_frame(view: View) -> Image.Image:
         _draw_slate(draw, view.cards)
     else:
         middle = (WIDTH / 2, (_SLATE[1] + _SLATE[3]) / 2)
-        draw.text(middle, "A new user. No slate was shown yet.", QUIET, font(20), anchor="mm")
+        words = "The last slate is not known." if view.step else "A new user. No slate was shown yet."
+        draw.text(middle, words, QUIET, font(20), anchor="mm")
     _draw_history(draw, view)
     return image
 

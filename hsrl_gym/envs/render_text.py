@@ -9,14 +9,16 @@ _LABEL_WIDTH = 44
 
 
 def step_text(view: View) -> str:
-    """Return one line per slot (item, SID, click), then reward and patience; one line before the first step."""
+    """Return one line per slot (item, SID, click), then reward and patience; one line where there is no slate."""
+    at = f"step {view.step} of at most {view.params.max_steps}"
+    leaves = "  the user leaves" if view.step and view.patience < LEAVES_BELOW else ""
     if not view.cards:
-        return f"a new user, patience {view.params.initial_patience:.1f}"
-    lines = [f"step {view.step} of at most {view.params.max_steps}"]
+        who = f"{at}, the last slate is not known" if view.step else "a new user"
+        return f"{who}, patience {max(view.patience, 0.0):.1f}{leaves}"
+    lines = [at]
     for slot, card in enumerate(view.cards, start=1):
         label = shortened(card.label, _LABEL_WIDTH)
         lines.append(f"  {slot:>2}  {label:<{_LABEL_WIDTH}}  SID {card.sid:<10}  {'click' if card.clicked else '  .'}")
-    leaves = "  the user leaves" if view.patience < LEAVES_BELOW else ""
     lines.append(f"  {len(view.clicked)} of {len(view.cards)} clicked, reward {view.reward:.3f}")
     lines.append(f"  patience {max(view.patience, 0.0):5.2f} {_bar(view)}{leaves}")
     return "\n".join(lines)

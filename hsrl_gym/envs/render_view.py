@@ -50,7 +50,7 @@ class View:
         step: slates shown so far; 0 at the start.
         patience_before, patience: before and after the last step.
         reward, total: of the last step, and of the session so far.
-        cards: of the last slate; empty at the start.
+        cards: of the last slate; empty at the start, and after a restore, which does not know it.
         history: labels of the clicked items, latest first.
         day: days of the catalog that have ended; None without days.
     """

@@ -48,6 +48,7 @@ class SlateSessions:
         if action_mode not in ACTION_MODES:
             raise unknown_name("action_mode", action_mode, ACTION_MODES)
         self.bundle = bundle
+        self.simulator = simulator
         self.device = open_device(device)
         size = bundle.slate_size if slate_size is None else slate_size
         self.params = SessionParams(size, reward, patience, max_steps, initial_patience, miss_cost)

@@ -21,7 +21,7 @@ from hsrl_gym.envs.options import read_options
 from hsrl_gym.envs.render import RENDER_FPS, RENDER_MODES, check_render_mode, open_rendering, rendered
 from hsrl_gym.envs.sessions import Observation, SlateSessions
 from hsrl_gym.envs.settings import check_arguments
-from hsrl_gym.envs.snapshot import Snapshot, restore_snapshot, take_snapshot
+from hsrl_gym.envs.snapshot import Snapshot, check_snapshot, restore_snapshot, take_snapshot
 from hsrl_gym.errors import HsrlError
 from hsrl_gym.items.catalog import Catalog
 
@@ -196,9 +196,21 @@ class SlateVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         return {**take_snapshot(self.sessions, self.state), "ended": self._ended.copy()}
 
     def restore(self, snapshot: Snapshot) -> Observation:
-        """Go on where `snapshot` of as many environments was taken; see `SlateEnv.restore`."""
-        self._state = restore_snapshot(self.sessions, snapshot, self.num_envs)
-        self._ended = snapshot["ended"].copy()
+        """Go on where `snapshot` of as many environments was taken; see `SlateEnv.restore`.
+
+        Raises:
+            HsrlError: as there, and for sessions that are over where `autoreset_mode` replaces them at once.
+        """
+        check_snapshot(self.sessions, snapshot, self.num_envs)
+        ended = snapshot.get("ended")
+        if not isinstance(ended, np.ndarray) or (ended.dtype, ended.shape) != (self._ended.dtype, self._ended.shape):
+            raise HsrlError(f"got a snapshot without ended, expected that of a vector of {self.num_envs} environments.")
+        if ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            raise HsrlError(
+                'got a snapshot with sessions that are over, which autoreset_mode "SameStep" never leaves; make the '
+                "environment with the autoreset_mode that the other one had."
+            )
+        self._state, self._ended = restore_snapshot(self.sessions, snapshot), ended.copy()
         if self.rendering is not None:
             self.rendering.go_on(self._state)
         return self.sessions.observe(self._state)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import pickle
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,18 @@ import pytest
 import torch
 from agents import SMALL
 from gymnasium.wrappers import TimeLimit
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from hsrl_agent import HSRL, Checkpoint, PaperHSRL, make_vec_env
 from hsrl_agent.baselines import HyperDDPG, HyperPolicy
+from hsrl_agent.checkpoint import digest
+from hsrl_agent.environment_state import check_environment
 from hsrl_gym.bundle.folder import Bundle
+from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.errors import HsrlError
 
 ENV, USERS = "HSRL-Bundle-v0", 4
@@ -199,8 +207,37 @@ def test_a_damaged_or_missing_file(tiny_bundle: Bundle, folder: Path, tmp_path: 
         file.write_bytes(content)
         with pytest.raises(HsrlError, match="cannot be read"):
             HSRL.resume(tmp_path, vec_env(tiny_bundle))
-    save_file({"a": np.zeros(1)}, file, {"values": '{"agent": {"arguments": []}}'})
-    with pytest.raises(HsrlError, match="cannot be read"):
+    file.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    with pytest.raises(HsrlError, match="content is not what was written"):
+        HSRL.resume(tmp_path, vec_env(tiny_bundle))
+
+
+def without(name: str) -> Callable[[Any], Any]:
+    return lambda part: part.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("agent", without("class"), "cannot be read"),
+        ("agent", without("arguments"), "cannot be read"),
+        ("agent", without("missing"), "cannot be read"),
+        ("agent", lambda agent: agent.update(arguments=[]), "cannot be read .no arguments of the agent"),
+        ("agent", lambda agent: agent["arguments"].update(no_such=1), "does not fit this agent"),
+        ("agent", lambda agent: agent["arguments"].update(learning_rate="x"), "does not fit this agent"),
+        ("progress", without("num_timesteps"), "got a checkpoint without num_timesteps, expected every counter"),
+    ],
+)
+def test_a_changed_file(
+    part: str, change: Callable[[Any], Any], message: str, tiny_bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    """Somebody wrote other values, with the digest of these."""
+    with safe_open(folder / "checkpoint.safetensors", "np") as content:
+        values = json.loads(content.metadata()["values"])
+    change(values[part])
+    arrays, text = load_file(folder / "checkpoint.safetensors"), json.dumps(values)
+    save_file(arrays, tmp_path / "checkpoint.safetensors", {"values": text, "sha256": digest(arrays, text)})
+    with pytest.raises(HsrlError, match=message):
         HSRL.resume(tmp_path, vec_env(tiny_bundle))
 
 
@@ -229,6 +266,26 @@ def test_states_that_a_checkpoint_does_not_hold(tiny_bundle: Bundle, tmp_path: P
     with pytest.raises(HsrlError, match="checkpoint every"):
         Checkpoint(tmp_path, every=0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_wrappers_in_other_processes(named: bool, tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    """Those without a state may be there; also around an environment that has no id."""
+
+    def make(limit: int | None) -> Any:
+        env = gymnasium.make(ENV, bundle=tiny_bundle_folder) if named else SlateEnv(tiny_bundle_folder)
+        return Monitor(env if limit is None else TimeLimit(env, limit))
+
+    for limit in (None, 5):
+        envs = SubprocVecEnv([partial(make, limit)], start_method="fork")
+        try:
+            if limit is None:
+                check_environment(envs)
+            else:
+                with pytest.raises(HsrlError, match="got an environment in a TimeLimit, whose state a checkpoint does"):
+                    check_environment(envs)
+        finally:
+            envs.close()
 
 
 def test_a_folder_that_cannot_be_written(tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from agents import ENV
+from safetensors.torch import save_file
 
 from hsrl_agent import make_vec_env
 from hsrl_agent.baselines import GreedyOracle, Popularity, RandomSlates, Supervised
@@ -77,6 +78,24 @@ def test_bad_files(toy_world: Bundle, tmp_path: Path) -> None:
     for agent in (Popularity(env), Supervised(env)):
         with pytest.raises(HsrlError, match=r"save\(\) came before learn\(\)"):
             agent.save(tmp_path / "unlearnt")
+
+
+@pytest.mark.parametrize("agent_class", [RandomSlates, Popularity, Supervised])
+@pytest.mark.parametrize(
+    "changes",
+    [{"settings": None}, {"catalog": None}, {"settings": "{"}, {"settings": "[1]"}, {"settings": '{"no_such": 1}'}],
+)
+def test_a_changed_header_is_refused_in_one_line(
+    agent_class: Any, changes: dict[str, str | None], toy_world: Bundle, tmp_path: Path
+) -> None:
+    """Also without its tensors."""
+    env, file = item_env(toy_world), tmp_path / "agent.safetensors"
+    header = {"class": agent_class.__name__, "catalog": "", "settings": "{}", **changes}
+    save_file({}, file, {name: value for name, value in header.items() if value is not None})
+    with pytest.raises(
+        HsrlError, match=r"cannot be read \(.*\); expected a file written by save\(\)|weights of another"
+    ):
+        agent_class.load(file, env)
 
 
 @pytest.mark.parametrize("name", OFFLINE)

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.torch_layers import CombinedExtractor
 from torch import nn
@@ -159,6 +160,16 @@ def test_a_file_that_is_no_agent(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "agent.zip").write_bytes(content)
     with pytest.raises(HsrlError, match=r"agent\.zip is no saved agent, expected a file written by save\(\)"):
         read_policy(tmp_path / "agent.zip")
+
+
+@pytest.mark.parametrize("name", ["HSRL", "A2C", "PGRA", "Popularity2", "x" * 300])
+def test_a_file_of_tensors_that_holds_no_item_agent(tmp_path: Path, name: str) -> None:
+    """The agents of SB3 are no such files, although they are methods, too."""
+    save_file({}, tmp_path / "agent.safetensors", {"class": name})
+    with pytest.raises(
+        HsrlError, match=r"agent\.safetensors holds '.*', expected an agent of such files: .*Popularity"
+    ):
+        read_policy(tmp_path / "agent.safetensors")
 
 
 def test_a_policy_of_another_action_mode(saved: Path, tiny_bundle: Bundle) -> None:

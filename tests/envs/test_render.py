@@ -58,7 +58,32 @@ def test_a_full_bar() -> None:
 
 
 def test_before_the_first_step() -> None:
-    assert step_text(View("films", PARAMS)) == "a new user, patience 20.0"
+    assert step_text(View("films", PARAMS, patience=20.0)) == "a new user, patience 20.0"
+
+
+def test_a_restored_session_shows_where_it_is(tiny_bundle: Bundle) -> None:
+    """Its last slate is not known; step and patience are."""
+    env = SlateEnv(tiny_bundle, render_mode="ansi")
+    assert env.rendering is not None
+    env.reset(seed=0)
+    start = env.render()
+    env.action_space.seed(0)
+    over, step, patience = False, 0, 20.0
+    while not over:
+        snapshot = env.snapshot()
+        env.restore(snapshot)
+        view = env.rendering.view(0)
+        assert (view.step, view.patience, view.patience_before, view.cards) == (step, patience, patience, ())
+        at = f"step {step} of at most 20, the last slate is not known" if step else "a new user"
+        assert env.render() == f"{at}, patience {patience:.1f}"
+        *_, terminated, truncated, info = env.step(env.action_space.sample())
+        over, step, patience = terminated or truncated, step + 1, float(info["patience"])
+    assert (terminated, patience < 0) == (True, True)
+    env.restore(env.snapshot())
+    assert env.render() == f"step {step} of at most 20, the last slate is not known, patience 0.0  the user leaves"
+    assert env.rendering.view(0).ending == "the user leaves"
+    env.reset(seed=0)
+    assert env.render() == start
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,11 @@ def test_frames_of_an_environment(tiny_bundle: Bundle, make: Any) -> None:
     np.testing.assert_array_equal(again[0] if make is SlateVectorEnv else again, start)
 
 
+def test_the_frame_of_a_restored_session_is_not_that_of_a_new_user() -> None:
+    restored = view(0, patience=4.0, patience_before=4.0, total=0.0)
+    assert (pixels(restored) != pixels(replace(restored, step=0))).any(2)[250:290].any()  # where the slate would be
+
+
 def test_a_batch_has_the_frames_of_single_environments(tiny_bundle: Bundle) -> None:
     envs = SlateVectorEnv(2, tiny_bundle, render_mode="rgb_array")
     envs.reset(seed=5)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.envs.ads.env import AdsEnv, AdsVectorEnv
@@ -114,3 +116,67 @@ def test_what_is_no_snapshot_is_refused(tiny_bundle: Bundle) -> None:
         envs.restore({"origin": np.zeros(3, dtype=np.uint8)})
     with pytest.raises(HsrlError, match="got a snapshot with codes"):
         envs.catalog.restore({**envs.catalog.snapshot(), "codes": np.zeros((2, 2))})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"session/history": None}, "with session/history missing, expected int64 with 2 axes"),
+        ({"session/history": np.zeros((2, 3), dtype=np.int64)}, r"with session/history int64 with 2 axes \(2, 3\)"),
+        ({"session/history": 10**6}, "with a session/history outside of 0 to"),
+        ({"session/user": 10**6}, "with a session/user outside of 0 to"),
+        ({"session/user": -1}, "with a session/user outside of 0 to"),
+        ({"session/step": -1}, "with a session/step outside of 0 to"),
+        ({"session/user": None}, "got a snapshot of 0 sessions, expected 2"),
+        ({"session/patience": np.zeros(2)}, "with session/patience float64 .*, expected float32"),
+        ({"catalog/codes": None}, "with catalog/codes missing"),
+        ({"turnover/waiting": None}, "with turnover/waiting missing"),
+        ({"turnover/day": np.array(np.nan)}, "with turnover/day float64"),
+        (
+            {"catalog/codes": np.zeros((2, 3), dtype=np.int32)},
+            "whose parts do not fit together .got a snapshot with codes",
+        ),
+        ({"catalog/cooling_until": np.zeros(2, dtype=np.int64)}, "whose parts do not fit together"),
+        ({"ended": None}, "without ended, expected that of a vector of 2"),
+        ({"ended": np.zeros(3, dtype=bool)}, "without ended, expected that of a vector of 2"),
+        ({"ended": np.ones(2, dtype=bool)}, 'sessions that are over, which autoreset_mode "SameStep" never leaves'),
+    ],
+)
+def test_a_damaged_snapshot_changes_nothing(changes: dict[str, Any], message: str, tiny_bundle: Bundle) -> None:
+    """An array is taken out, replaced, or filled with one number."""
+    envs = SlateVectorEnv(2, tiny_bundle, churn=CHURN, render_mode="ansi")
+    envs.reset(seed=0)
+    damaged = envs.snapshot()
+    for name, change in changes.items():
+        if change is None:
+            del damaged[name]
+        else:
+            damaged[name] = np.full_like(damaged[name], change) if isinstance(change, int) else change
+    play(envs, [envs.action_space.sample() for _ in range(5)])
+    before = envs.snapshot()
+    with pytest.raises(HsrlError, match=message):
+        envs.restore(damaged)
+    np.testing.assert_equal(envs.snapshot(), before)
+    envs.step(envs.action_space.sample())
+
+
+def test_a_single_environment_and_a_vector_of_one_differ(tiny_bundle: Bundle) -> None:
+    env = SlateEnv(tiny_bundle)
+    env.reset(seed=0)
+    with pytest.raises(HsrlError, match="without ended"):
+        SlateVectorEnv(1, tiny_bundle).restore(env.snapshot())
+
+
+class Never:
+    """A user model who seldom clicks."""
+
+    def __call__(self, profile: Tensor, history: Tensor, slate: Tensor) -> Tensor:
+        return torch.full(slate.shape, -5.0)
+
+
+def test_another_user_model_refuses(tiny_bundle: Bundle) -> None:
+    """The users are the same, but they answer otherwise."""
+    env = SlateEnv(tiny_bundle, simulator="eval")
+    env.reset(seed=0)
+    with pytest.raises(HsrlError, match="with simulator eval, expected Never"):
+        SlateEnv(tiny_bundle, simulator=Never()).restore(env.snapshot())

@@ -61,6 +61,7 @@ class AdsSessions(SlateSessions):
             raise unknown_name("simulator", simulator, SIMULATORS)
         config = from_json(AdsConfig, "advertising market", {} if market is None else market)
         self.device = open_device(device)
+        self.simulator = simulator
         self.params = SessionParams(1, "mean_with_cost", patience, max_steps, initial_patience, miss_cost)
         opened = open_ads(config, whole_number("market_seed", market_seed, 0))
         self.market, self.bundle = opened.market, opened.bundle
