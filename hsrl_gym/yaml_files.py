@@ -37,7 +37,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _whole_number(loader: _PlainLoader, node: yaml.ScalarNode) -> int:
-    value: int = loader.construct_yaml_int(node)  # type: ignore[no-untyped-call]
+    value: int = loader.construct_yaml_int(node)
     if abs(value) >= _BEYOND:
         raise yaml.constructor.ConstructorError(None, None, "it has a whole number beyond 2^63", node.start_mark)
     return value
