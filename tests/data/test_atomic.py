@@ -185,6 +185,9 @@ def test_items_without_features(tmp_path: Path) -> None:
     check_slates(log)
     assert log.item_labels == ("", "A", "B", "C")
     assert log.item_features.tolist() == [[0]] * 4
+    header = "item_id:token brand_name:token title:token_seq"
+    write(tmp_path / "toy.item", header, ["a|x|A", "b|x|B", "c|y|C"])
+    assert load_atomic(tmp_path, slate_size=2).item_labels == ("", "A", "B", "C")
     (tmp_path / "toy.item").unlink()
     log = load_atomic(tmp_path, slate_size=2)
     assert log.item_labels == ("", "item b", "item a", "item c")  # in the order of the log

@@ -98,6 +98,24 @@ def test_features_and_titles_of_items(tmp_path: Path, caplog: pytest.LogCaptureF
     assert log.slate.tolist() == [[4, 1, 2], [1, 2, 3], [3, 4, 1]]
 
 
+@pytest.mark.parametrize(
+    ("header", "label"),
+    [
+        ("brand_name,item,title", "title"),
+        ("title_length,item,Item Name", "Item Name"),
+        ("brand_name,item,product title", "product title"),
+        ("brand_name,item,colour", "brand_name"),
+    ],
+)
+def test_the_title_is_the_label(tmp_path: Path, caplog: pytest.LogCaptureFixture, header: str, label: str) -> None:
+    items = write(tmp_path, [f"{name.upper()}1,{name},{name.upper()}2" for name in "abcd"], header, "items.csv")
+    with caplog.at_level(logging.INFO):
+        log = load_interactions(write(tmp_path), items)
+    column = 1 if header.startswith(label) else 2
+    assert log.item_labels == ("", *(f"{name}{column}" for name in "ABCD"))
+    assert f"items.csv: label from {label}\n" in caplog.text
+
+
 def test_dates_and_words_for_clicks(tmp_path: Path) -> None:
     rows = []
     for row in ROWS:
