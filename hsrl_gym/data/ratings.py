@@ -145,6 +145,14 @@ def _by_user(ratings: Ratings, slate_size: int | None) -> _Cut:
             f"{ratings.source}: got at most {size_of_user.max()} ratings of one user, expected {size} or more, "
             "enough for one slate; give a smaller slate_size."
         )
+    slates = np.sort(ratings.item[order[kept]].reshape(-1, size), axis=1)
+    if n_twice := int((np.diff(slates, axis=1) == 0).any(1).sum()):
+        logger.warning(
+            "%s: %d slates hold an item twice (several visits of one user); a column of slates, which the format csv "
+            "reads (--slate), says what was shown together",
+            ratings.source,
+            n_twice,
+        )
     dropped = int((~kept).sum())
     words = f"{len(first)} slates of {size}; left out {dropped} of {len(user)} ratings (last, incomplete slates)"
     return _Cut(size, order, kept, first, ratings.time[order[first]], words)

@@ -73,6 +73,16 @@ def test_without_slates_they_are_cut_from_ratings(tmp_path: Path, caplog: pytest
     )
 
 
+def test_an_item_twice_in_a_slate_that_was_cut_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, [row.rpartition(",")[0] for row in ROWS], HEADER.rpartition(",")[0])
+    log = load_interactions(path, slate_size=4)
+    assert log.slate.tolist() == [[1, 2, 4, 4], [3, 1, 2, 4]]  # Ann's two visits are one slate
+    assert "file shop.csv: 1 slates hold an item twice (several visits of one user); a column of slates" in caplog.text
+    caplog.clear()
+    load_interactions(path, slate_size=3)
+    assert "twice" not in caplog.text
+
+
 def test_a_named_column_goes_before_a_usual_one(tmp_path: Path) -> None:
     path = write(tmp_path, [f"{row},{5 * int(row.split(',')[3] == '0')}" for row in ROWS], f"{HEADER},stars")
     assert (load_interactions(path, rating="stars").clicks == 1 - load_interactions(path).clicks).all()
