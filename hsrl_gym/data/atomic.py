@@ -24,7 +24,7 @@ from hsrl_gym.data.encoding import (
     with_mean,
 )
 from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.data.ratings import LIKE_ABOVE, SLATE_SIZE, Ratings, slates_from_ratings
+from hsrl_gym.data.ratings import CLICKED, LIKE_ABOVE, RATED, SLATE_SIZE, Ratings, slates_from_ratings
 from hsrl_gym.data.text import TextColumn, existing_folder, file_names, integer_ids, read_columns
 from hsrl_gym.errors import HsrlError, listed, shown
 
@@ -95,6 +95,7 @@ def load_atomic(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: fl
         item_features=_item_features(items, len(item_names)),
         item_labels=labels,
         n_categorical=n_categorical,
+        words=CLICKED if "label" in interactions else RATED,
     )
     return slates_from_ratings(ratings, slate_size)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsrl_gym.data.encoding import frequent_values, label_column, plain_name, standardized, whole_times
 from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.data.ratings import LIKE_ABOVE, Ratings, slates_from_ratings
+from hsrl_gym.data.ratings import CLICKED, LIKE_ABOVE, RATED, Ratings, slates_from_ratings
 from hsrl_gym.data.tables import Table, open_table
 from hsrl_gym.data.text import TextColumn, integer_ids, parsed
 from hsrl_gym.errors import HsrlError, listed, shown
@@ -83,6 +83,7 @@ def load_interactions(
         item_labels=labels,
         n_categorical=0,
         slate=_own_slates(rows),
+        words=RATED if "rating" in columns else CLICKED,
     )
     return slates_from_ratings(ratings, slate_size)
 

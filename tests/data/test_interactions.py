@@ -45,7 +45,19 @@ def test_slates_as_they_were_shown(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert log.item_features.tolist() == [[0]] * 5
     assert log.profile.tolist() == [[0]] * 3
     assert "user from user_id, item from item, time from timestamp, click from clicked, slate from slate" in caplog.text
-    assert "3 slates of 3; left out 1 shorter ones, the ends of 0 longer ones and 0 items" in caplog.text
+    said = "3 slates of 3; left out 1 shorter ones, the ends of 0 longer ones and 0 items without a row"
+    assert said in caplog.text
+
+
+def test_a_click_log_is_told_of_rows_and_clicks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clicked = write(tmp_path, [",".join([*row.split(",")[:3], "1", row.split(",")[4]]) for row in ROWS])
+    assert "every one of the 11 rows is a click, expected both: a user model is learned from clicks" in refused(clicked)
+    assert "keep the rows that were clicked and those that were not" in refused(clicked)
+    own = write(tmp_path, [row.rpartition(",")[0] for row in ROWS], HEADER.rpartition(",")[0])
+    with caplog.at_level(logging.INFO):
+        load_interactions(own, slate_size=4)
+    assert "left out 3 of 11 rows (last, incomplete slates) and 0 items without a row" in caplog.text
+    assert "got at most 8 rows of one user, expected 10 or more" in refused(own)
 
 
 def test_slates_of_another_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
