@@ -139,6 +139,10 @@ def _build(options: argparse.Namespace) -> None:
         raise HsrlError("got --codebook features, but the log has no item features; give --items, or leave it out.")
     if is_large(log.n_items) and not log.item_features.any():
         print("warning: of so many items most have few clicks, and no features tell what they are; give --items")
+    n_ids = options.vocab**options.levels
+    if n_ids < log.n_items:
+        few = f"{n_ids:,} semantic IDs for {log.n_items:,} items"
+        print(f"warning: {few}: not every item can have its own; raise --vocab or --levels")
     ensemble_size = _ensemble_size(options.ensemble_size, len(log))
     bundle = build_bundle(
         log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def print_fidelity(slices: Sequence[Slice], scores: Mapping[str, UserScore]) -> 
             table.add_column(heading, justify="left" if heading == first else "right")
         for part in (part for part in slices if part.kind == kind):
             scored = [part.scores[user] for user in learned]
-            numbers = [f"{value:.3f}" for one in scored for value in (one.auc, one.log_loss, one.predicted)]
+            numbers = [_rounded(value) for one in scored for value in (one.auc, one.log_loss, one.predicted)]
             table.add_row(part.name, f"{part.n:,}", f"{part.observed:.3f}", *numbers)
         console.print(table)
     if TRUE_USER not in scores:
@@ -90,6 +91,10 @@ def print_verdict(sentences: Sequence[str]) -> None:
     console.print("What the train user, from whom agents learn, is good for", style="italic")
     for sentence in sentences:
         console.print(f"- {sentence}", markup=False)
+
+
+def _rounded(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _plain(value: Any) -> str:

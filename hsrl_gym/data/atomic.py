@@ -18,12 +18,13 @@ from hsrl_gym.data.encoding import (
     MOST_VALUES,
     codes_by_frequency,
     frequent_values,
+    label_column,
     standardized,
     whole_times,
     with_mean,
 )
 from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.data.ratings import LIKE_ABOVE, SLATE_SIZE, Ratings, slates_from_ratings
+from hsrl_gym.data.ratings import CLICKED, LIKE_ABOVE, RATED, SLATE_SIZE, Ratings, slates_from_ratings
 from hsrl_gym.data.text import TextColumn, existing_folder, file_names, integer_ids, read_columns
 from hsrl_gym.errors import HsrlError, listed, shown
 
@@ -56,8 +57,8 @@ def load_atomic(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: fl
       each `float`, each value of a `token_seq` as 0 or 1, and each number of a `float_seq`. Without a `.user` file: a
       single 0.
     - Item features: the 64 most frequent values of each `token` and `token_seq` as 0 or 1, each `float` standardized,
-      each number of a `float_seq` unchanged. An empty `float` becomes the mean. The field with `title` or `name` in its
-      name becomes the item's label and is no feature. Without a feature, or an `.item` file: a single 0.
+      each number of a `float_seq` unchanged. An empty `float` becomes the mean. The `label_column` becomes the item's
+      label and is no feature. Without a feature, or an `.item` file: a single 0.
     - For slates, history, time and left-out items, see `slates_from_ratings`.
 
     Args:
@@ -80,7 +81,7 @@ def load_atomic(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: fl
     user_column = _field(interactions, "user_id", inter).column
     user_names = user_ids.column.unique() if user_ids else tuple(dict.fromkeys(user_column.cells))
     profile, n_categorical = _profile(users, len(user_names))
-    label_name = next((name for name in items if "title" in name.lower() or "name" in name.lower()), "")
+    label_name = label_column(items, item) if item else None
     labels = items.pop(label_name).cells if label_name else [f"item {name}" for name in item_names]
     ratings = Ratings(
         name=inter.stem,
@@ -94,6 +95,7 @@ def load_atomic(folder: str | Path, slate_size: int = SLATE_SIZE, like_above: fl
         item_features=_item_features(items, len(item_names)),
         item_labels=labels,
         n_categorical=n_categorical,
+        words=CLICKED if "label" in interactions else RATED,
     )
     return slates_from_ratings(ratings, slate_size)
 

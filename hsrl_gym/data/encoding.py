@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsrl_gym.data.text import TextColumn
+from hsrl_gym.errors import listed
+
+logger = logging.getLogger(__name__)
 
 MOST_VALUES = 64  # of a categorical column that get a code or a column of their own
 
@@ -19,6 +25,29 @@ def codes_by_frequency(cells: Iterable[str], most: int | None = None) -> dict[st
     counts = Counter(cells)
     counts.pop("", None)
     return {value: place + 1 for place, value in enumerate(sorted(counts, key=lambda v: (-counts[v], v))[:most])}
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a column in small letters and without signs."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def label_column(names: Iterable[str], path: Path) -> str | None:
+    """Return and log which column of the item table `path` holds the readable names; None if none does.
+
+    It is the first called `title`, else `name` or `item_name`, else one with `title`, else one with `name` in its name.
+    """
+    plain = {name: plain_name(name) for name in names}
+    ranks = (
+        [name for name, text in plain.items() if text == "title"],
+        [name for name, text in plain.items() if text in ("name", "itemname")],
+        [name for name, text in plain.items() if "title" in text],
+        [name for name, text in plain.items() if "name" in text],
+    )
+    label = next((name for found in ranks for name in found), None)
+    if label is not None:
+        logger.info("%s: label from %s", path, listed([label]))
+    return label
 
 
 def multi_hot(rows: Sequence[Sequence[str]], values: Sequence[str]) -> NDArray[np.float32]:

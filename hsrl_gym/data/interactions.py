@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsrl_gym.data.encoding import frequent_values, standardized, whole_times
+from hsrl_gym.data.encoding import frequent_values, label_column, plain_name, standardized, whole_times
 from hsrl_gym.data.log import InteractionLog
-from hsrl_gym.data.ratings import LIKE_ABOVE, Ratings, slates_from_ratings
+from hsrl_gym.data.ratings import CLICKED, LIKE_ABOVE, RATED, Ratings, slates_from_ratings
 from hsrl_gym.data.tables import Table, open_table
 from hsrl_gym.data.text import TextColumn, integer_ids, parsed
 from hsrl_gym.errors import HsrlError, listed, shown
@@ -48,7 +47,7 @@ def load_interactions(
     - Time: numbers, or dates as in ISO 8601. Only the order counts.
     - Item features come from `items` and are optional: columns of numbers are standardized; of other columns, the 64
       most frequent values become 0 or 1, with "|" between several values in a cell. A column in which every value is
-      another is left out. A column with `title` or `name` in its name becomes the label and is no feature.
+      another is left out. The `label_column` becomes the label and is no feature.
     - Profiles are a single 0.
 
     Args:
@@ -84,6 +83,7 @@ def load_interactions(
         item_labels=labels,
         n_categorical=0,
         slate=_own_slates(rows),
+        words=RATED if "rating" in columns else CLICKED,
     )
     return slates_from_ratings(ratings, slate_size)
 
@@ -102,7 +102,7 @@ def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
         if name not in table.header:
             raise _no_column(table, f"{shown(name)} (--{role})", [name], ())
     for role, usual in USUAL.items():
-        found = [name for name in table.header if _plain(name) in usual and name not in names.values()]
+        found = [name for name in table.header if plain_name(name) in usual and name not in names.values()]
         if role not in names and found:
             columns[role] = found[0]
     if "click" in columns and "rating" in columns:
@@ -121,13 +121,9 @@ def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
     return columns
 
 
-def _plain(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
-
-
 def _no_column(table: Table, expected: str, like: Iterable[str], taken: Collection[str]) -> HsrlError:
-    plain = {_plain(name): name for name in table.header if name not in taken}
-    near = [one for name in like for one in difflib.get_close_matches(_plain(name), plain, n=2, cutoff=0.5)]
+    plain = {plain_name(name): name for name in table.header if name not in taken}
+    near = [one for name in like for one in difflib.get_close_matches(plain_name(name), plain, n=2, cutoff=0.5)]
     hint = f"did you mean {listed([plain[name] for name in dict.fromkeys(near)])}?" if near else "name one of these."
     return HsrlError(f"{table.path}: got columns {listed(table.header)}, expected {expected}; {hint}")
 
@@ -251,14 +247,14 @@ def _items_of(names: TextColumn, path: Path | None) -> tuple[NDArray[np.int64], 
         features = np.zeros((len(names.cells), 1), dtype=np.float32)
         return np.arange(len(names.cells)), features, [f"item {name}" for name in names.cells]
     columns = open_table(path).whole()
-    usual = [name for name in columns if _plain(name) in (*USUAL["item"], "id")]
+    usual = [name for name in columns if plain_name(name) in (*USUAL["item"], "id")]
     own = names.name if names.name in columns else next(iter(usual), None)
     if own is None:
         raise HsrlError(
             f"{path}: got columns {listed(columns)}, expected {shown(names.name)} with the ids of the items; rename it."
         )
     ids = columns.pop(own)
-    title = next((name for name in columns if "title" in name.lower() or "name" in name.lower()), None)
+    title = label_column(columns, path)
     titles = columns.pop(title).cells if title else [""] * len(ids.cells)
     place = names.positions(ids.unique(), path)
     parts = [part for part in map(_feature, columns.values()) if part is not None]

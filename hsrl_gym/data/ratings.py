@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 SLATE_SIZE = 10  # where the log does not say what was shown together
 LIKE_ABOVE = 3.0  # ratings above it are clicks
+# What messages call a row of the log, and a click in it.
+RATED, CLICKED = ("rating", "like"), ("row", "click")
 
 
 def windows(
@@ -47,6 +49,7 @@ class Ratings:
         item_labels: N readable names.
         n_categorical: number of leading profile columns that are category codes.
         slate: (R,) int64, number of the slate that a rating belongs to, never that of another user's; None if unknown.
+        words: what messages call a row and a click, `RATED` or `CLICKED`.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Ratings:
     item_labels: Sequence[str]
     n_categorical: int
     slate: NDArray[np.int64] | None = None
+    words: tuple[str, str] = RATED
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,8 @@ def slates_from_ratings(ratings: Ratings, slate_size: int | None = None) -> Inte
     rated = np.unique(ratings.item)
     user, click = ratings.user[cut.order], ratings.click[cut.order]
     item = np.searchsorted(rated, ratings.item[cut.order]) + 1
-    logger.info(
-        "%s: %s and %d items without a rating", ratings.source, cut.words, len(ratings.item_features) - len(rated)
-    )
+    n_left_out = len(ratings.item_features) - len(rated)
+    logger.info("%s: %s and %d items without a %s", ratings.source, cut.words, n_left_out, ratings.words[0])
     liked_before: NDArray[np.int64] = np.cumsum(click) - click
     first_of_user = np.searchsorted(user, user[cut.first], side="left")
     columns: dict[str, NDArray[Any]] = {
@@ -142,11 +145,20 @@ def _by_user(ratings: Ratings, slate_size: int | None) -> _Cut:
     first = np.flatnonzero(kept & (place % size == 0))
     if len(first) == 0:
         raise HsrlError(
-            f"{ratings.source}: got at most {size_of_user.max()} ratings of one user, expected {size} or more, "
-            "enough for one slate; give a smaller slate_size."
+            f"{ratings.source}: got at most {size_of_user.max()} {ratings.words[0]}s of one user, expected {size} "
+            "or more, enough for one slate; give a smaller slate_size."
+        )
+    slates = np.sort(ratings.item[order[kept]].reshape(-1, size), axis=1)
+    if n_twice := int((np.diff(slates, axis=1) == 0).any(1).sum()):
+        logger.warning(
+            "%s: %d slates hold an item twice (several visits of one user); a column of slates, which the format csv "
+            "reads (--slate), says what was shown together",
+            ratings.source,
+            n_twice,
         )
     dropped = int((~kept).sum())
-    words = f"{len(first)} slates of {size}; left out {dropped} of {len(user)} ratings (last, incomplete slates)"
+    left_out = f"left out {dropped} of {len(user)} {ratings.words[0]}s (last, incomplete slates)"
+    words = f"{len(first)} slates of {size}; {left_out}"
     return _Cut(size, order, kept, first, ratings.time[order[first]], words)
 
 
@@ -176,9 +188,11 @@ def _check(ratings: Ratings, slate_size: int | None) -> None:
     if slate_size is not None and slate_size < 1:
         raise HsrlError(f"slate_size is {slate_size}, expected at least 1.")
     if ratings.click.all() or not ratings.click.any():
-        got = "a like" if ratings.click.all() else "no like"
+        row, like = ratings.words
+        advice = "keep the rows that were clicked and those that were not"
+        if ratings.words == RATED:
+            advice = "change what counts as a like, or add items that were shown and not liked"
         raise HsrlError(
-            f"{ratings.source}: every one of the {len(ratings.click)} ratings is {got}, expected both: a user model is "
-            "learned from clicks and misses; change what counts as a like, or add items that were shown and not "
-            "liked."
+            f"{ratings.source}: every one of the {len(ratings.click)} {row}s is {'a' if ratings.click.all() else 'no'} "
+            f"{like}, expected both: a user model is learned from clicks and misses; {advice}."
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -75,6 +76,19 @@ def fidelity_of(logits: NDArray[np.float64], clicks: NDArray[np.uint8]) -> Fidel
     reliability = tuple((float(probability[b].mean()), float(label[b].mean()), len(b)) for b in bins if len(b))
     ece = sum(abs(p - y) * n for p, y, n in reliability) / len(score)
     return Fidelity(len(clicks), int(label.sum()), _auc(score, label), log_loss, float(ece), reliability)
+
+
+def ece_by_chance(reliability: Iterable[tuple[float, float, int]]) -> float:
+    """Return the ECE that a perfectly calibrated user has on average; 0 without bins.
+
+    The click rate of n predictions of p misses p by sqrt(2 / pi * p (1 - p) / n) on average, in the normal limit.
+
+    Args:
+        reliability: see `Fidelity`.
+    """
+    bins = list(reliability)
+    misses = sum(n * math.sqrt(2.0 / math.pi * p * (1.0 - p) / n) for p, _, n in bins)
+    return misses / max(sum(n for _, _, n in bins), 1)
 
 
 def _auc(score: NDArray[np.float64], label: NDArray[np.float64]) -> float:

@@ -129,12 +129,13 @@ def _train(
             bar.set_postfix(held_out=f"{loss:.4f}")
             return loss
 
-        train_with_early_stopping(
+        best = train_with_early_stopping(
             model, train_epoch, held_out_loss, settings.max_epochs, settings.patience, _MIN_IMPROVEMENT
         )
         model.requires_grad_(False)
         if items:
-            items.finish(held_out_loss)
+            best = items.finish(held_out_loss)
+        bar.set_postfix(held_out=f"{best:.4f}")  # of the weights that are kept, not of the last epoch
     return model
 
 

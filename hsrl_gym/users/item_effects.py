@@ -107,8 +107,8 @@ class ItemEffects:
         self.biases = item_biases(seen, self.model.config.n_items)
         _set(self.model, self.biases.bias)
 
-    def finish(self, held_out_loss: Callable[[], float]) -> None:
-        """Fit biases and vectors to the network as it is, and keep each only if it lowers the held-out loss."""
+    def finish(self, held_out_loss: Callable[[], float]) -> float:
+        """Fit biases and vectors to the network as it is, keep what lowers the held-out loss, and return it."""
         seen = impressions(self.model, self.log)
         biases = item_biases(seen, self.model.config.n_items)
         bias = biases.bias
@@ -117,7 +117,9 @@ class ItemEffects:
         for choice in choices:
             _set(self.model, *choice)
             losses.append(held_out_loss())
-        _set(self.model, *choices[losses.index(min(losses))])
+        best = min(losses)
+        _set(self.model, *choices[losses.index(best)])
+        return best
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ All is measured on logged slates of a pool that was held out: what was shown the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ class SliceScore:
     """Scores of one user model on one slice of the logged impressions.
 
     Attributes:
-        auc: area under the ROC curve; 0.5 where all were clicked or none.
+        auc: area under the ROC curve; NaN where all were clicked or none.
         log_loss: in nats.
         predicted: mean click probability; compare it with the observed click rate.
     """
@@ -105,11 +106,12 @@ def score_slices(
     for kind, name, chosen in _parts(pool, popularity):
         if not chosen.any():
             continue
-        scores = {}
+        observed, scores = float(pool.clicks[chosen].mean()), {}
         for user, probability in predicted.items():
             fidelity = fidelity_of(_logit(probability[chosen]), pool.clicks[chosen])
-            scores[user] = SliceScore(fidelity.auc, fidelity.log_loss, float(probability[chosen].mean()))
-        slices.append(Slice(kind, name, int(chosen.sum()), float(pool.clicks[chosen].mean()), scores))
+            auc = fidelity.auc if 0.0 < observed < 1.0 else math.nan
+            scores[user] = SliceScore(auc, fidelity.log_loss, float(probability[chosen].mean()))
+        slices.append(Slice(kind, name, int(chosen.sum()), observed, scores))
     return slices
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from hsrl_gym.data.log import LoggedSlates
+from hsrl_gym.users.fidelity import ece_by_chance
 from hsrl_gym.users.responses import Respond
 from hsrl_gym.users.true_user import TRUE_USER
 
@@ -26,7 +27,8 @@ class Limits(NamedTuple):
     more_is_better: bool = False
 
 
-# The one table of limits. AUC and ECE are those of the train user on time that it has not seen.
+# The one table of limits. AUC and ECE are those of the train user on time that it has not seen; of the ECE, what chance
+# alone gives is taken off first.
 LIMITS = {
     "auc": Limits(0.70, 0.60, more_is_better=True),
     "ece": Limits(0.02, 0.05),
@@ -46,6 +48,7 @@ class Evidence:
         rare: share of the items that the train rows show fewer than `FEW` times.
         slate_size: K.
         synthetic: whether the log comes from a world of the package.
+        ece_by_chance: what a perfectly calibrated user has for `ece`, on so few impressions; 0 if unknown.
     """
 
     auc: float
@@ -54,6 +57,7 @@ class Evidence:
     rare: float
     slate_size: int
     synthetic: bool
+    ece_by_chance: float = 0.0
 
 
 def weigh(
@@ -81,6 +85,7 @@ def weigh(
         rare=float((shown < FEW).mean()),
         slate_size=pool.shape[1],
         synthetic=TRUE_USER in responses,
+        ece_by_chance=ece_by_chance(fidelity["train"].get("reliability", ())),
     )
 
 
@@ -114,17 +119,19 @@ _OVERRATES = {"good": "hardly", "fair": "somewhat", "poor": "much"}
 
 def verdict(evidence: Evidence) -> list[str]:
     """Return five short sentences; the first sums up the next three."""
-    grades = {measure: grade(measure, getattr(evidence, measure)) for measure in LIMITS}
+    by_chance = evidence.ece_by_chance
+    graded = replace(evidence, ece=max(0.0, evidence.ece - by_chance))
+    grades = {measure: grade(measure, getattr(graded, measure)) for measure in LIMITS}
     overall = max((grades[measure] for measure in ("auc", "ece", "flattery")), key=GRADES.index)
     size, limit = evidence.slate_size, {measure: limits.good for measure, limits in LIMITS.items()}
     over = f"{abs(evidence.flattery) * size:.2f} clicks of {size} {'more' if evidence.flattery >= 0 else 'fewer'}"
+    chance = f"chance alone gives {by_chance:.3f}; good: {limit['ece']} more," if by_chance else f"good: {limit['ece']}"
     return [
         f"This {'synthetic ' if evidence.synthetic else ''}user is {_OVERALL[overall]}."
         + (" It says nothing of real users." if evidence.synthetic else ""),
         f"It tells clicks from misses {_TELLS[grades['auc']]}: AUC {evidence.auc:.2f} on slates it has not seen (good: "
         f"{limit['auc']:.2f} or more).",
-        f"Its click probabilities {_LEVEL[grades['ece']]}: off by {evidence.ece:.3f} on average (good: "
-        f"{limit['ece']} or less).",
+        f"Its click probabilities {_LEVEL[grades['ece']]}: off by {evidence.ece:.3f} on average ({chance} or less).",
         f"It {_OVERRATES[grades['flattery']]} overrates its favourites: on the slates it likes best it expects {over} "
         f"than the eval user (good: {limit['flattery'] * size:.2f} more, or less).",
         f"{1 - evidence.rare:.0%} of the items were shown to it {FEW} times or more; what it says of others is a guess "

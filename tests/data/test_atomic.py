@@ -178,6 +178,14 @@ def test_missing_and_doubled_files(tmp_path: Path) -> None:
     assert "got 2 .item files" in refused(tmp_path)
 
 
+def test_labels_are_clicks_and_ratings_likes(tmp_path: Path) -> None:
+    for name, said in (("label", "rows is a click"), ("rating", "ratings is a like")):
+        inter = "user_id:token item_id:token rating:float timestamp:float".replace("rating", name)
+        value = "1" if name == "label" else "5"
+        write_all(tmp_path, inter, [f"u1 {item} {value} {at}" for at, item in enumerate("abc")])
+        assert f"every one of the 3 {said}, expected both" in refused(tmp_path)
+
+
 def test_items_without_features(tmp_path: Path) -> None:
     write_all(tmp_path)
     write(tmp_path / "toy.item", "item_id:token title:token_seq", ["a|A", "b|B", "c|C"])
@@ -185,6 +193,9 @@ def test_items_without_features(tmp_path: Path) -> None:
     check_slates(log)
     assert log.item_labels == ("", "A", "B", "C")
     assert log.item_features.tolist() == [[0]] * 4
+    header = "item_id:token brand_name:token title:token_seq"
+    write(tmp_path / "toy.item", header, ["a|x|A", "b|x|B", "c|y|C"])
+    assert load_atomic(tmp_path, slate_size=2).item_labels == ("", "A", "B", "C")
     (tmp_path / "toy.item").unlink()
     log = load_atomic(tmp_path, slate_size=2)
     assert log.item_labels == ("", "item b", "item a", "item c")  # in the order of the log

@@ -45,7 +45,19 @@ def test_slates_as_they_were_shown(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert log.item_features.tolist() == [[0]] * 5
     assert log.profile.tolist() == [[0]] * 3
     assert "user from user_id, item from item, time from timestamp, click from clicked, slate from slate" in caplog.text
-    assert "3 slates of 3; left out 1 shorter ones, the ends of 0 longer ones and 0 items" in caplog.text
+    said = "3 slates of 3; left out 1 shorter ones, the ends of 0 longer ones and 0 items without a row"
+    assert said in caplog.text
+
+
+def test_a_click_log_is_told_of_rows_and_clicks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clicked = write(tmp_path, [",".join([*row.split(",")[:3], "1", row.split(",")[4]]) for row in ROWS])
+    assert "every one of the 11 rows is a click, expected both: a user model is learned from clicks" in refused(clicked)
+    assert "keep the rows that were clicked and those that were not" in refused(clicked)
+    own = write(tmp_path, [row.rpartition(",")[0] for row in ROWS], HEADER.rpartition(",")[0])
+    with caplog.at_level(logging.INFO):
+        load_interactions(own, slate_size=4)
+    assert "left out 3 of 11 rows (last, incomplete slates) and 0 items without a row" in caplog.text
+    assert "got at most 8 rows of one user, expected 10 or more" in refused(own)
 
 
 def test_slates_of_another_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,6 +85,16 @@ def test_without_slates_they_are_cut_from_ratings(tmp_path: Path, caplog: pytest
     )
 
 
+def test_an_item_twice_in_a_slate_that_was_cut_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, [row.rpartition(",")[0] for row in ROWS], HEADER.rpartition(",")[0])
+    log = load_interactions(path, slate_size=4)
+    assert log.slate.tolist() == [[1, 2, 4, 4], [3, 1, 2, 4]]  # Ann's two visits are one slate
+    assert "file shop.csv: 1 slates hold an item twice (several visits of one user); a column of slates" in caplog.text
+    caplog.clear()
+    load_interactions(path, slate_size=3)
+    assert "twice" not in caplog.text
+
+
 def test_a_named_column_goes_before_a_usual_one(tmp_path: Path) -> None:
     path = write(tmp_path, [f"{row},{5 * int(row.split(',')[3] == '0')}" for row in ROWS], f"{HEADER},stars")
     assert (load_interactions(path, rating="stars").clicks == 1 - load_interactions(path).clicks).all()
@@ -96,6 +118,24 @@ def test_features_and_titles_of_items(tmp_path: Path, caplog: pytest.LogCaptureF
     assert log.item_features.shape == (5, 4)
     assert "column url has another value in every row and is no feature" in caplog.text
     assert log.slate.tolist() == [[4, 1, 2], [1, 2, 3], [3, 4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("header", "label"),
+    [
+        ("brand_name,item,title", "title"),
+        ("title_length,item,Item Name", "Item Name"),
+        ("brand_name,item,product title", "product title"),
+        ("brand_name,item,colour", "brand_name"),
+    ],
+)
+def test_the_title_is_the_label(tmp_path: Path, caplog: pytest.LogCaptureFixture, header: str, label: str) -> None:
+    items = write(tmp_path, [f"{name.upper()}1,{name},{name.upper()}2" for name in "abcd"], header, "items.csv")
+    with caplog.at_level(logging.INFO):
+        log = load_interactions(write(tmp_path), items)
+    column = 1 if header.startswith(label) else 2
+    assert log.item_labels == ("", *(f"{name}{column}" for name in "ABCD"))
+    assert f"items.csv: label from {label}\n" in caplog.text
 
 
 def test_dates_and_words_for_clicks(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hsrl_gym import __version__
 from hsrl_gym.bundle.folder import Bundle, load_bundle, save_bundle
 from hsrl_gym.cli import _ensemble_size, main
+from hsrl_gym.errors import HsrlError
 
 FRAGMENT = Path(__file__).parents[3] / "shared" / "data" / "rl4rs-fragment"
 TINY = ["--epochs", "1", "--levels", "2", "--vocab", "18", "--pool", "50", "--ensemble-size", "1"]
@@ -155,6 +156,22 @@ def test_slates_longer_than_the_catalog_are_found_before_the_fit(
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("hsrl-gym: got slates of 10 for 6 items, expected 1 to 6 items in a slate; make shorter")
     assert not (tmp_path / "shop").exists()
+
+
+def test_too_few_semantic_ids_are_said_before_the_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_fit(*_: object, **settings: object) -> Bundle:
+        raise HsrlError("the fit begins")
+
+    monkeypatch.setattr("hsrl_gym.bundle.build.build_bundle", no_fit)
+    build = ["build", "csv", "--logs", str(write_shop(tmp_path)), "--user", "who", "--item", "what", "--time", "when"]
+    build += ["--slate", "request", "--out", str(tmp_path / "shop"), "--levels", "2"]
+    said = "warning: 4 semantic IDs for 6 items: not every item can have its own; raise --vocab or --levels"
+    for vocab, is_said in (("2", True), ("3", False)):
+        assert main([*build, "--vocab", vocab]) == 2
+        printed, noted = capsys.readouterr()
+        assert (said in printed, "the fit begins" in noted) == (is_said, True)
 
 
 def test_the_number_of_fits(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,3 +105,16 @@ def test_fidelity(tmp_path: Path, drawn: list[matplotlib.figure.Figure]) -> None
     named = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert named == ["95% interval of the observed rate", "train user", "eval user"]
     assert imread(tmp_path / "fidelity.png").std() > 0.01
+
+
+def test_an_auc_that_is_undefined_is_a_gap(tmp_path: Path, drawn: list[matplotlib.figure.Figure]) -> None:
+    aucs = {"slot": [0.7, float("nan"), 0.6], "history": [float("nan")]}
+    slices = [
+        Slice(kind, str(place), 100, 0.5, {"train": SliceScore(auc, 0.6, 0.55)})
+        for kind, values in aucs.items()
+        for place, auc in enumerate(values)
+    ]
+    draw_fidelity(slices, tmp_path / "fidelity.png")
+    panels: list[Any] = drawn[0].axes
+    assert np.isnan(panels[2].lines[0].get_ydata()).tolist() == [False, True, False]
+    assert 0.5 < panels[2].get_ylim()[0] < panels[2].get_ylim()[1] < 0.8

@@ -103,6 +103,19 @@ def test_early_stopping_keeps_the_best_weights(
     assert all(not torch.equal(user.item_map.weight, seen[index]["item_map.weight"]) for index in others)
 
 
+def test_the_loss_that_is_printed_is_that_of_the_weights_kept(
+    tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted(monkeypatch, [0.7, 0.5, 0.6])
+    few = tiny_log.rows(slice(0, 100))
+    fit_simulator(few, width=8, settings=replace(QUICK, max_epochs=3))
+    assert capsys.readouterr().err.endswith(", held_out=0.5000\n")
+    monkeypatch.setattr("hsrl_gym.users.large.LARGE_FROM", 1)  # then items have weights of their own
+    scripted(monkeypatch, [0.7, 0.5, 0.6, 0.45, 0.4, 0.48])
+    fit_simulator(few, width=8, settings=replace(QUICK, max_epochs=3))
+    assert capsys.readouterr().err.endswith(", held_out=0.4000\n")
+
+
 def test_the_latest_rows_decide_when_to_stop_and_are_not_fitted_to(
     tiny_log: InteractionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

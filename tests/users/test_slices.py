@@ -14,6 +14,7 @@ from scipy.special import expit
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.bundle.simulators import responses_of
 from hsrl_gym.data.log import InteractionLog, LoggedSlates
+from hsrl_gym.terminal import print_fidelity
 from hsrl_gym.users.fidelity import predict_logits
 from hsrl_gym.users.slices import Slice, popularity_groups, predict, score_slices, score_users
 from hsrl_gym.users.synthetic import WORLDS, SyntheticWorld
@@ -91,6 +92,18 @@ def test_slices_by_hand() -> None:
     assert lengths["1-5"].scores["eval"].predicted == pytest.approx(0.575)
     for kind in ("slot", "popularity", "history"):
         assert sum(part.n for part in slices if part.kind == kind) == 10  # every impression in one slice of each kind
+
+
+def test_without_clicks_or_misses_there_is_no_auc(capsys: pytest.CaptureFixture[str]) -> None:
+    users = pool([0, 3], [[1, 2], [3, 4]], [[1, 0], [1, 1]])
+    said = {"eval": np.array([[0.9, 0.2], [0.8, 0.6]])}
+    slices = score_slices(users, POPULARITY, said)
+    slots = of_kind(slices, "slot")
+    assert np.isnan(slots["1"].scores["eval"].auc)  # clicked alone
+    assert slots["2"].scores["eval"].auc == 1.0
+    print_fidelity(slices, score_users(users.clicks, said))
+    first = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("│ 1 "))
+    assert [cell.strip() for cell in first.split("│")][3:5] == ["1.000", "-"]
 
 
 def test_popularity_goes_by_impressions_of_the_train_pool(

@@ -11,6 +11,7 @@ import torch
 from hsrl_gym.bundle.folder import Bundle
 from hsrl_gym.bundle.simulators import responses_of
 from hsrl_gym.data.log import LoggedSlates
+from hsrl_gym.users.fidelity import ece_by_chance, fidelity_of
 from hsrl_gym.users.verdict import Evidence, grade, verdict, weigh
 
 GOOD = Evidence(auc=0.75, ece=0.01, flattery=-0.001, rare=0.0, slate_size=10, synthetic=False)
@@ -52,6 +53,26 @@ def test_the_worst_measure_decides() -> None:
     assert "It much overrates its favourites: on the slates it likes best it expects 3.00 clicks of 10 more" in poor[3]
 
 
+def test_what_chance_gives_is_no_fault() -> None:
+    """A perfectly calibrated user, on a small log: 20 bins of 24 impressions."""
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(0.2, 0.8, (80, 6))
+    drawn = [fidelity_of(np.log(probability / (1 - probability)), rng.binomial(1, probability)) for _ in range(20)]
+    mean = np.mean([one.ece for one in drawn])
+    assert mean > 0.05  # poor, if chance were a fault
+    assert ece_by_chance(drawn[0].reliability) == pytest.approx(mean, rel=0.1)
+    said = verdict(replace(GOOD, ece=0.076, ece_by_chance=0.07))
+    assert said[2] == (
+        "Its click probabilities can be taken at their word: off by 0.076 on average (chance alone gives 0.070; good: "
+        "0.02 more, or less)."
+    )
+    assert "good for ranking methods that differ clearly" in said[0]
+    assert "cannot be taken" in verdict(replace(GOOD, ece=0.15, ece_by_chance=0.07))[2]
+    assert "can be taken" in verdict(replace(GOOD, ece=0.05, ece_by_chance=0.07))[2]
+    assert ece_by_chance([(0.5, 0.4, 100), (0.0, 0.0, 100)]) == pytest.approx(0.5 * np.sqrt(2 / np.pi * 0.25 / 100))
+    assert ece_by_chance([]) == 0.0
+
+
 def test_evidence_by_hand() -> None:
     """Item i has probability i / 10 by one user; the other gives 0.1 less to items 3 and 4."""
     by_train = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4])
@@ -59,7 +80,7 @@ def test_evidence_by_hand() -> None:
     slate = np.array([[1, 2], [1, 2], [1, 3]], np.int32)
     pool = LoggedSlates(np.zeros((3, 1), np.float32), np.zeros((3, 5), np.int32), slate, np.zeros((3, 2), np.uint8))
     evidence = weigh(
-        {"train": {"auc": 0.8, "ece": 0.03}},
+        {"train": {"auc": 0.8, "ece": 0.03, "reliability": [[0.5, 0.4, 50], [0.5, 0.6, 50]]}},
         {
             "train": lambda user, history, slate: by_train[slate],
             "eval": lambda user, history, slate: by_eval[slate],
@@ -70,6 +91,7 @@ def test_evidence_by_hand() -> None:
     )
     assert (evidence.auc, evidence.ece, evidence.rare, evidence.slate_size) == (0.8, 0.03, 0.5, 2)
     assert evidence.flattery == pytest.approx(0.1)
+    assert evidence.ece_by_chance == pytest.approx(np.sqrt(2 / np.pi * 0.25 / 50))
     assert not evidence.synthetic
 
 
