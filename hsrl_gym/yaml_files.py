@@ -11,6 +11,7 @@ from hsrl_gym.errors import HsrlError
 
 LARGEST = 2**20  # bytes of a file
 DEEPEST = 40  # values in values
+_LONGEST_NUMBER = 100  # characters of a whole number
 _BEYOND = 2**63  # whole numbers are below it; larger ones are no floats, and too long to be written
 
 
@@ -37,10 +38,10 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _whole_number(loader: _PlainLoader, node: yaml.ScalarNode) -> int:
-    value: int = loader.construct_yaml_int(node)
-    if abs(value) >= _BEYOND:
+    # Its length first: "1:1:1.." is a number to the base 60, and a long one would take minutes.
+    if len(node.value) > _LONGEST_NUMBER or abs(value := loader.construct_yaml_int(node)) >= _BEYOND:
         raise yaml.constructor.ConstructorError(None, None, "it has a whole number beyond 2^63", node.start_mark)
-    return value
+    return int(value)
 
 
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
