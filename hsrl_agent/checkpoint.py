@@ -38,7 +38,8 @@ class Checkpoint(BaseCallback):
 
     The folder holds one file, that of the last checkpoint: weights, optimizer, replay buffer, counters, random states,
     and the environments in the middle of their sessions, with catalog, days and beliefs. It is replaced at once or not
-    at all. There are no pickled parts in it. Other callbacks are not part of it, nor are wrappers with a state.
+    at all. Each run has a folder of its own. There are no pickled parts in the file. Other callbacks are not kept,
+    nor are wrappers with a state.
 
     An algorithm that is SB3's own is made again by hand: `agent = PPO(.., env)` with the arguments that it had,
     `Checkpoint.restore("run", agent)`, then `agent.learn(rest, reset_num_timesteps=False)`.
@@ -84,7 +85,7 @@ class Checkpoint(BaseCallback):
         text = json.dumps(values, default=lambda number: number.item())
         content = to_bytes(arrays, {"values": text, "sha256": digest(arrays, text)})
         try:
-            write_bytes(self.folder / FILE, content)
+            write_bytes(self.folder / FILE, content, alone=True)
         except OSError as error:
             raise HsrlError(f"{self.folder / FILE} cannot be written ({error}); give another folder.") from None
         self._saved_at = self.model.num_timesteps

@@ -146,13 +146,13 @@ RESUMED = """
     import sys
     from pathlib import Path
     from safetensors.torch import save_file
-    from hsrl_agent import HSRL, make_vec_env
+    from hsrl_agent import HSRL, Checkpoint, make_vec_env
 
     bundle, folder = Path(sys.argv[1]), Path(sys.argv[2])
     env = make_vec_env("HSRL-Bundle-v0", 4, seed=0, bundle=bundle, churn={"every": 2}, onboarding={"explore": 0.2})
     agent = HSRL.resume(folder, env)
     assert agent.num_timesteps == 16, agent.num_timesteps
-    agent.learn(40 - agent.num_timesteps)
+    agent.learn(40 - agent.num_timesteps, callback=Checkpoint(folder))
     save_file({name: weight.clone() for name, weight in agent.policy.state_dict().items()}, folder / "weights")
 """
 
@@ -174,7 +174,9 @@ def test_a_killed_run_goes_on_in_a_new_process(tiny_bundle_folder: Path, tmp_pat
         child.kill()
     assert child.returncode == -9
     assert HSRL.load(tmp_path / "agent", device="cpu").num_timesteps == 0
+    assert len(list(tmp_path.glob(".checkpoint.safetensors-*.tmp"))) == 1
     subprocess.run(run(RESUMED, tiny_bundle_folder, tmp_path), check=True)
+    assert not list(tmp_path.glob(".checkpoint*"))  # the next checkpoint removes what the killed one left
     env = vec_env(tiny_bundle_folder, churn={"every": 2}, onboarding={"explore": 0.2})
     whole = HSRL("HSRLPolicy", env, **{**PLAIN, "pretrain_epochs": 1, "critic_warmup_steps": 3}).learn(40)
     resumed = load_file(tmp_path / "weights")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hsrl_agent.files import write_text
+from hsrl_agent.files import write_bytes, write_text
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +23,15 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
         write_text(path, "after")
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["row.json"]
+
+
+def test_what_killed_processes_left_is_removed_by_a_lone_writer(tmp_path: Path) -> None:
+    left = [tmp_path / name for name in (".a[1]-abcd1234.tmp", ".a[1]-x.tmp")]
+    others = [tmp_path / name for name in (".a1-abcd1234.tmp", ".b-abcd1234.tmp", "a[1]-b.tmp")]
+    for file in (*left, *others):
+        file.write_bytes(b"")
+    write_bytes(tmp_path / "a[1]", b"first")
+    assert all(file.exists() for file in left)  # another process may be writing them
+    write_bytes(tmp_path / "a[1]", b"second", alone=True)
+    assert (tmp_path / "a[1]").read_bytes() == b"second"
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a[1]", *others])
