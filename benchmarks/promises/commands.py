@@ -87,7 +87,7 @@ def building(old: Path) -> Command:
     options = ["--shape=ml1m-60", "--slates=300", "--levels=2", "--vocab=8", "--pool=40", "--epochs=1", "--name=built"]
 
     def arguments(out: Path) -> list[str]:
-        return ["-m", "hsrl_gym.cli", "build", "synthetic", *options, f"--out={out / 'bundle'}"]
+        return ["-m", "hsrl_gym.cli", "build", "synthetic", *options, "--force", f"--out={out / 'bundle'}"]
 
     def begin(out: Path) -> None:
         shutil.copytree(old, out / "bundle")
