@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -238,7 +239,7 @@ def _place(content: Any, rng: Random) -> tuple[Any, Any, str]:
 
 def _set_value(content: Any, rng: Random) -> str:
     container, key, name = _place(content, rng)
-    container[key] = _pick(rng, WILD)
+    container[key] = copy.deepcopy(_pick(rng, WILD))  # later changes must not change WILD itself
     return f"{name} = {shown(container[key], 80)}"
 
 
@@ -248,7 +249,7 @@ def _change_key(content: Any, rng: Random) -> str:
     key = _pick(rng, list(table))
     action = _pick(rng, ("delete", "rename", "add"))
     if action == "add":
-        table[_pick(rng, ("extra", "n_items", "", ESCAPE, 3, "members"))] = _pick(rng, WILD)
+        table[_pick(rng, ("extra", "n_items", "", ESCAPE, 3, "members"))] = copy.deepcopy(_pick(rng, WILD))
     elif action == "rename":
         table[f"{key}x"] = table.pop(key)
     else:
@@ -263,7 +264,7 @@ def _change_list(content: Any, rng: Random) -> str:
     values = _pick(rng, lists)
     action = _pick(rng, ("shorter", "longer", "empty", "double"))
     if action == "longer":
-        values.append(_pick(rng, WILD))
+        values.append(copy.deepcopy(_pick(rng, WILD)))
     elif action == "double":
         values += values
     else:
