@@ -221,12 +221,14 @@ def as_yaml(content: Any) -> bytes:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False).encode()
 
 
-def _places(value: Any, name: str = "") -> list[tuple[Any, Any, str]]:
-    """Return container, key and dotted name of every value in a tree."""
+def _places(value: Any, name: str = "", seen: set[int] | None = None) -> list[tuple[Any, Any, str]]:
+    """Return container, key and dotted name of every value in a tree; what aliases share is looked at once."""
     found: list[tuple[Any, Any, str]] = []
-    if isinstance(value, dict | list):
+    seen = set() if seen is None else seen
+    if isinstance(value, dict | list) and id(value) not in seen:
+        seen.add(id(value))
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            found += [(value, key, f"{name}.{key}"), *_places(inner, f"{name}.{key}")]
+            found += [(value, key, f"{name}.{key}"), *_places(inner, f"{name}.{key}", seen)]
     return found
 
 
