@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pygame
 import pytest
 
 from hsrl_gym.bundle.folder import Bundle
@@ -14,6 +13,8 @@ from hsrl_gym.envs import render_window
 from hsrl_gym.envs.env import SlateEnv
 from hsrl_gym.envs.vector_env import SlateVectorEnv
 from hsrl_gym.errors import HsrlError
+
+pygame = pytest.importorskip("pygame", reason="the extra `human` is not installed")
 
 
 @pytest.fixture(autouse=True)
