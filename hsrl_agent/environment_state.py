@@ -12,6 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
 from hsrl_agent.vec_env import SlateVecEnv
+from hsrl_gym.envs.snapshot import part_of
 from hsrl_gym.errors import HsrlError
 
 Arrays = dict[str, NDArray[Any]]
@@ -81,9 +82,7 @@ def restore_environment(env: VecEnv, arrays: Arrays) -> None:
     """
     env.reset()  # wrappers let nobody step before it
     for number in [0] if _is_one_batch(env) else range(env.num_envs):
-        begin = f"{number}/"
-        snapshot = {name[len(begin) :]: values for name, values in arrays.items() if name.startswith(begin)}
-        env.env_method("restore", snapshot, indices=[number])
+        env.env_method("restore", part_of(arrays, str(number)), indices=[number])
     monitor = _monitor(env)
     if monitor is not None:
         for name in _COUNTS:

@@ -16,6 +16,7 @@ from stable_baselines3.common.save_util import recursive_getattr
 
 from hsrl_agent.catalog_reader import CatalogReader
 from hsrl_agent.environment_state import Arrays, check_environment, environment_arrays, restore_environment
+from hsrl_gym.envs.snapshot import part_of
 from hsrl_gym.errors import HsrlError
 
 Values = dict[str, Any]
@@ -62,10 +63,7 @@ def put_state(agent: BaseAlgorithm, arrays: Arrays, values: Values) -> None:
     if isinstance(agent.policy, CatalogReader):
         agent.policy.follow(agent.env.action_space.catalog)  # type: ignore[union-attr]  # a SlateSpace
     for part, (_, put) in _PARTS.items():
-        begin = f"{part}/"
-        put(
-            agent, {name[len(begin) :]: table for name, table in arrays.items() if name.startswith(begin)}, values[part]
-        )
+        put(agent, part_of(arrays, part), values[part])
 
 
 def _take_environment(agent: BaseAlgorithm) -> tuple[Arrays, Values]:
@@ -101,8 +99,7 @@ def _take_weights(agent: BaseAlgorithm) -> tuple[Arrays, Values]:
 def _put_weights(agent: BaseAlgorithm, arrays: Arrays, values: Values) -> None:
     modules, variables = agent._get_torch_save_params()
     for name in modules:
-        begin = f"{name}/"
-        rows = {key[len(begin) :]: torch.as_tensor(x) for key, x in arrays.items() if key.startswith(begin)}
+        rows = {key: torch.as_tensor(x) for key, x in part_of(arrays, name).items()}
         state: dict[str, Any] = dict(rows)
         if name in values:
             places: dict[int, dict[str, Any]] = {int(i): dict(row) for i, row in values[name]["numbers"].items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -19,6 +20,12 @@ Snapshot = dict[str, NDArray[Any]]
 
 _PARTS = ("catalog", "turnover", "onboarder", "days")  # attributes of sessions that change while these run
 _ORIGIN = "origin"
+
+
+def part_of(arrays: Mapping[str, NDArray[Any]], name: str) -> Snapshot:
+    """Return the arrays whose names begin with "NAME/", without that beginning."""
+    begin = f"{name}/"
+    return {key[len(begin) :]: values for key, values in arrays.items() if key.startswith(begin)}
 
 
 def take_snapshot(sessions: SlateSessions, state: SessionState) -> Snapshot:
@@ -78,8 +85,7 @@ def restore_snapshot(sessions: SlateSessions, snapshot: Snapshot) -> SessionStat
     before = {name: part.snapshot() for name, part in parts.items()}
     try:
         for name, part in parts.items():
-            begin = f"{name}/"
-            part.restore({key[len(begin) :]: values for key, values in snapshot.items() if key.startswith(begin)})
+            part.restore(part_of(snapshot, name))
     except Exception as error:  # arrays of the right form may still hold anything
         for name, part in parts.items():
             part.restore(before[name])
