@@ -1,14 +1,28 @@
-"""What the tests of workers share: a watcher that notes what it is told, and the rows that were written."""
+"""What the tests of workers share: a watcher that notes what it is told, the rows written, a place for agents."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hsrl_agent.evaluation.spec import RunSpec
 from hsrl_agent.evaluation.workers import Ended
+
+
+@contextmanager
+def standing_in(path: Path, module: str, agents: str) -> Iterator[Path]:
+    """Make `path` the working directory, with a module of agents in it that can be imported."""
+    (path / f"{module}.py").write_text(agents)
+    before, paths = Path.cwd(), list(sys.path)
+    os.chdir(path)
+    yield path
+    os.chdir(before)
+    sys.path[:] = paths
 
 
 class Listener:

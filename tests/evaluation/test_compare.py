@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pool_runs import standing_in
 
 from hsrl_agent.evaluation import cli
 from hsrl_agent.evaluation.pool import run_all
@@ -55,13 +54,8 @@ def call(*arguments: str) -> Call:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working directory with agents in it."""
-    path = tmp_path_factory.mktemp("compare")
-    (path / "agents_of_mine.py").write_text(AGENTS)
-    before, paths = Path.cwd(), list(sys.path)
-    os.chdir(path)
-    yield path
-    os.chdir(before)
-    sys.path[:] = paths
+    with standing_in(tmp_path_factory.mktemp("compare"), "agents_of_mine", AGENTS) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")

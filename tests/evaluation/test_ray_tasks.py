@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pool_runs import Listener, rows
+from pool_runs import Listener, rows, standing_in
 
 pytest.importorskip("ray")
 
@@ -83,13 +83,8 @@ QUEUE: Any = SimpleNamespace(actor=SimpleNamespace(put_nowait=SimpleNamespace(re
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The working directory, with agents in it, of the driver and the nodes."""
-    path = tmp_path_factory.mktemp("ray")
-    (path / "agents_on_nodes.py").write_text(AGENTS)
-    before, paths = Path.cwd(), list(sys.path)
-    os.chdir(path)
-    yield path
-    os.chdir(before)
-    sys.path[:] = paths
+    with standing_in(tmp_path_factory.mktemp("ray"), "agents_on_nodes", AGENTS) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
